@@ -1,0 +1,99 @@
+"""The queue's only face: declare tasks, defer them, run a worker.
+
+A job is a wake-up and no more: what is due stands in our own tables, so losing the whole queue loses nothing. `defer`
+joins the caller's transaction: rolled back, the job never was. Periodic work is written as "do all that is due", because
+a tick that was missed for long is not made up for.
+"""
+
+import asyncio
+import functools
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+from procrastinate import JobContext, exceptions, jobs
+from procrastinate.contrib.django import app
+from procrastinate.contrib.django.django_connector import DjangoConnector
+from procrastinate.manager import JobManager
+from procrastinate.tasks import Task, configure_task
+from procrastinate.types import JSONValue
+
+# The app's own manager belongs to the worker while one runs; deferring always uses Django's connection.
+_queue = JobManager(DjangoConnector())
+
+
+def task[**P, R](queue: str = "default") -> Callable[[Callable[P, R]], Task[P, R, P]]:
+    """Declare a function that `defer` can name; it takes plain JSON values."""
+    return app.task(queue=queue)
+
+
+def periodic(cron: str, queue: str = "maint") -> Callable[[Callable[[], None]], Callable[[], None]]:
+    """Declare a function that does all that is due, every time `cron` says (a sixth field means seconds)."""
+
+    def declare(function: Callable[[], None]) -> Callable[[], None]:
+        @functools.wraps(function)
+        def tick(timestamp: int) -> None:
+            function()
+
+        name = f"{function.__module__}.{function.__name__}"
+        app.periodic(cron=cron)(app.task(name=name, queue=queue, lock=name, queueing_lock=name)(tick))
+        return function
+
+    return declare
+
+
+def defer(
+    task: Task[Any, Any, Any],
+    *,
+    key: str | None = None,
+    after: timedelta | None = None,
+    **arguments: JSONValue,
+) -> None:
+    """Ask for `task` to be run, in this transaction: once it has committed, and `after` so long.
+
+    At most one job of a `key` waits and at most one runs; where one waits already, asking again does nothing.
+    """
+    job = configure_task(
+        name=task.name,
+        job_manager=_queue,
+        queue=task.queue,
+        lock=key,
+        queueing_lock=key,
+        schedule_at=datetime.now(UTC) + after if after else None,
+    )
+    if key is None:
+        job.defer(**arguments)
+        return
+    try:
+        with transaction.atomic():  # a savepoint: the refusal must not break the caller's transaction
+            job.defer(**arguments)
+    except exceptions.AlreadyEnqueued:
+        pass
+
+
+def work() -> None:
+    """Run a worker until it is told to stop; then finish what is running and return."""
+    asyncio.run(_work())
+
+
+async def _work() -> None:
+    # Tasks are synchronous, each in a thread of its own; Python's default would run six at a time on two cores.
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(settings.WORKER_JOBS + 2))
+    with app.replace_connector(app.connector.get_worker_connector()):  # type: ignore[attr-defined]
+        async with app.open_async():
+            await app.run_worker_async()
+
+
+@app.periodic(cron=f"*/{min(max(settings.RESCUE_SECONDS // 3, 1), 30)} * * * * *")
+@app.task(queue="maint", queueing_lock="rescue", pass_context=True)
+async def rescue(context: JobContext, timestamp: int) -> None:
+    """Put the jobs of workers that gave no sign of life back into the queue."""
+    manager = context.app.job_manager
+    for job in await manager.get_stalled_jobs(seconds_since_heartbeat=settings.RESCUE_SECONDS):
+        try:
+            await manager.retry_job(job)
+        except exceptions.UniqueViolation:  # its successor waits already
+            await manager.finish_job(job, status=jobs.Status.ABORTED, delete_job=True)

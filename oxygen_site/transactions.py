@@ -1,0 +1,77 @@
+"""Intentions: the one way to open a transaction, and the one place that tries it again.
+
+For verbs of lifecycle, purchases and inbox, and for API writes; the verbs of the ledger join what is open and never
+retry. The law: an intention happens whole or not at all. It is repeated when the database could not do it, which is
+safe even where a commit's answer was lost, because every movement has a key made from facts. A refusal never is.
+"""
+
+import random
+import time
+from collections.abc import Callable
+
+import psycopg
+from django.db import connection, transaction
+from psycopg_pool import PoolTimeout
+
+TRIES = 6
+# Deadlock, serialization failure, lock time-out: the transaction lost, the connection lives.
+LOST_THE_RACE = {"40P01", "40001", "55P03"}
+# The server goes down, comes up, or threw the connection out (25P03: idle too long, as after a long stop).
+LOST_THE_SERVER = {"57P01", "57P02", "57P03", "25P03"}
+
+
+class Refused(Exception):
+    """What a rule says no with: a stable `code`, a sentence for the user, an HTTP status, facts for the page."""
+
+    def __init__(self, code: str, message: str, status: int = 409, field: str | None = None, **facts: object) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.status = status
+        self.field = field
+        self.facts = facts
+
+
+def intention[T](verb: Callable[[], T | Refused]) -> T:
+    """Run a verb as one durable transaction, again from its beginning where the database failed it.
+
+    A verb that raises leaves nothing behind. A verb that returns a Refused is committed first and raised then, so that
+    what it booked on the way (as an expiry before a 402) stays booked.
+    """
+    for tries_left in reversed(range(TRIES)):
+        try:
+            with transaction.atomic(durable=True):
+                answer = verb()
+        except Exception as failure:
+            lost = _connection_lost(failure)
+            if lost and not connection.in_atomic_block:
+                connection.close()
+            if not tries_left or not (lost or _sqlstate(failure) in LOST_THE_RACE):
+                raise
+            time.sleep(random.uniform(0, 0.1 * 2 ** (TRIES - 1 - tries_left)))  # noqa: S311
+        else:
+            if isinstance(answer, Refused):
+                raise answer
+            return answer
+    raise AssertionError("unreachable: the last try returns or raises")
+
+
+def _connection_lost(failure: BaseException) -> bool:
+    cause = _database_error(failure)
+    if cause is None or isinstance(cause, PoolTimeout):  # the pool has waited already
+        return False
+    if cause.sqlstate is None:
+        return isinstance(cause, psycopg.OperationalError | psycopg.InterfaceError)
+    return cause.sqlstate in LOST_THE_SERVER or cause.sqlstate.startswith("08")
+
+
+def _sqlstate(failure: BaseException) -> str | None:
+    cause = _database_error(failure)
+    return cause and cause.sqlstate
+
+
+def _database_error(failure: BaseException | None) -> psycopg.Error | None:
+    """Django and the queue wrap the driver's errors; what decides is the one they were raised from."""
+    while failure is not None and not isinstance(failure, psycopg.Error):
+        failure = failure.__cause__
+    return failure

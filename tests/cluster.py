@@ -1,0 +1,112 @@
+"""The tests' PostgreSQL: one throw-away cluster for all workers, one migrated template, clones of it for the asking.
+
+Loaded with `-p`, before pytest-django reads the settings. The controller owns the cluster; xdist's workers inherit
+DATABASE_URL. Where DATABASE_URL is given, its server is used, and only databases named `oxygen_test_…` are made there.
+The law: a test that commits does so in a database of its own, so no ledger trigger is ever switched off.
+"""
+
+import contextlib
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from urllib.parse import urlsplit, urlunsplit
+
+import psycopg
+import pytest
+
+from oxygen_site import postgres
+from tests import effort
+
+IS_WORKER = "PYTEST_XDIST_WORKER" in os.environ
+NAME = f"tests-{os.getpid()}"
+
+os.environ["OXYGEN_ENV"] = "test"
+os.environ.setdefault("DATABASE_URL", postgres.url(postgres.home() / NAME))
+if not IS_WORKER:
+    os.environ["OXYGEN_TEST_RUN"] = str(os.getpid())
+
+RUN = os.environ["OXYGEN_TEST_RUN"]
+TEMPLATE = f"oxygen_test_{RUN}_template"
+_server: postgres.Server | None = None
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    global _server
+    if IS_WORKER or config.option.collectonly or config.option.help:
+        return
+    if os.environ["DATABASE_URL"] == postgres.url(postgres.home() / NAME):
+        _server = postgres.start(postgres.home() / NAME, durable=False)
+    try:
+        _make_template()
+    except BaseException:
+        pytest_unconfigure(config)
+        raise
+
+
+def pytest_report_header() -> str:
+    return f"effort: {'the whole' if effort.SOAK else 'a tenth'}, SEED={effort.SEED}"
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    global _server
+    if IS_WORKER:
+        return
+    if _server is not None:
+        _server.remove()
+        _server = None
+    elif not config.option.collectonly:
+        drop(TEMPLATE)
+
+
+def address(database: str) -> str:
+    """Say the URL of a database on the tests' server."""
+    return urlunsplit(urlsplit(os.environ["DATABASE_URL"])._replace(path=f"/{database}"))
+
+
+def clone(name: str) -> str:
+    """Make a database with the whole migrated schema and nothing in it; return its full name."""
+    database = f"oxygen_test_{RUN}_{name}"
+    _administer(f'CREATE DATABASE "{database}" TEMPLATE "{TEMPLATE}"')
+    return database
+
+
+def drop(database: str) -> None:
+    """Drop a clone, whoever is still connected to it."""
+    _administer(f'DROP DATABASE IF EXISTS "{database}" WITH (FORCE)')
+
+
+@contextlib.contextmanager
+def pointed_at(database: str) -> Iterator[None]:
+    """Let every thread's default connection, and every process started meanwhile, speak to this database."""
+    from django.db import connection
+
+    before_name, before_url = connection.settings_dict["NAME"], os.environ["DATABASE_URL"]
+    connection.close()
+    connection.settings_dict["NAME"] = database  # the one dict that all threads' connections share
+    os.environ["DATABASE_URL"] = address(database)
+    try:
+        yield
+    finally:
+        connection.close()
+        connection.settings_dict["NAME"] = before_name
+        os.environ["DATABASE_URL"] = before_url
+
+
+def _make_template() -> None:
+    _administer(f'CREATE DATABASE "{TEMPLATE}"')
+    migrated = subprocess.run(
+        [sys.executable, "manage.py", "migrate", "--verbosity=0"],
+        cwd=postgres.CLONE,
+        env=os.environ | {"DATABASE_URL": address(TEMPLATE)},
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+    )
+    if migrated.returncode:
+        raise pytest.UsageError(f"The migrations do not run:\n{migrated.stderr}")
+
+
+def _administer(statement: str) -> None:
+    with psycopg.connect(address("postgres"), autocommit=True) as connection:
+        connection.execute(statement.encode())
