@@ -1,0 +1,168 @@
+"""Rows into drawings, twice from the same numbers: the SVG that the page brings and the Plotly figure that replaces it.
+
+Pure; for views. Both drawings share ticks, ranges and order, so that the change-over moves nothing. Colours are
+`var(--name)`, which charts.js fills in; names of providers are the legend's, so the figure carries ids.
+"""
+
+from dataclasses import dataclass
+from datetime import date, timedelta
+from decimal import ROUND_CEILING, Decimal
+
+import plotly.graph_objects as go
+
+from billing.usage import Usage
+
+HEIGHT, SLOT, BAR = 226, 100, 72  # of the plot, of one day and of its bar, in the units of the plot's viewBox
+TOP, LEFT = 8, 44  # the plot within the chart, in pixels; app.css says the same
+TICKS = 4
+COLOURS = 5
+
+
+@dataclass(frozen=True)
+class Tick:
+    value: Decimal
+    y: int
+
+    @property
+    def label_y(self) -> int:
+        return self.y + 4
+
+
+@dataclass(frozen=True)
+class Label:
+    day: date
+    x: Decimal
+
+
+@dataclass(frozen=True)
+class Series:
+    """One colour of the stack: its bars as one path, and today's as another, for today is not over."""
+
+    number: int
+    path: str
+    today: str
+
+
+@dataclass(frozen=True)
+class DailyChart:
+    figure: str
+    width: int
+    ticks: list[Tick]
+    labels: list[Label]
+    series: list[Series]
+
+
+def usage_by_day(usage: Usage) -> DailyChart:
+    """Stack each day's captured credits by provider: five with a colour of their own, the rest as one."""
+    days = usage.span.days
+    stacks = _stacks(usage, days)
+    step, top = scale(max((total for _, total in usage.by_day), default=Decimal(0)))
+    values = [step * n for n in range(int(top / step) + 1)]
+    labelled = _labelled(len(days))
+    return DailyChart(
+        figure=_figure(days, stacks, values, top, labelled),
+        width=SLOT * len(days),
+        ticks=[Tick(value, TOP + HEIGHT - int(value * HEIGHT / top)) for value in values],
+        labels=[Label(days[n], (Decimal(n) + Decimal("0.5")) * 100 / len(days)) for n in labelled],
+        series=_series(stacks, top),
+    )
+
+
+def scale(most: Decimal) -> tuple[Decimal, Decimal]:
+    """Find a step of 1, 2 or 5 times a power of ten that takes about four to cover `most`; answer step and top."""
+    if most <= 0:
+        return Decimal(1), Decimal(TICKS)
+    rough = most / TICKS
+    power = Decimal(1).scaleb(rough.adjusted())
+    step = next(power * n for n in (1, 2, 5, 10) if power * n >= rough)
+    return step, step * (most / step).to_integral_value(ROUND_CEILING)
+
+
+type Stack = tuple[int, str, list[Decimal]]
+
+
+def _stacks(usage: Usage, days: list[date]) -> list[Stack]:
+    nothing = Decimal(0)
+    stacks: list[Stack] = [
+        (part.series, part.provider, [part.by_day.get(day, nothing) for day in days])
+        for part in usage.providers
+        if part.series
+    ]
+    rest = [part for part in usage.providers if not part.series]
+    if rest:
+        sums = [sum((part.by_day.get(day, nothing) for part in rest), nothing) for day in days]
+        stacks.append((0, "others", sums))
+    return stacks
+
+
+def _series(stacks: list[Stack], top: Decimal) -> list[Series]:
+    """Heights are cut from running totals, so that rounding never opens a gap or adds up."""
+    series = []
+    below = [Decimal(0)] * len(stacks[0][2]) if stacks else []
+    for number, _, values in stacks:
+        bars = []
+        for n, value in enumerate(values):
+            foot, head = (int(total * HEIGHT / top) for total in (below[n], below[n] + value))
+            bars.append(f"M{n * SLOT + 14} {HEIGHT - head}h{BAR}v{head - foot}h-{BAR}z" if head > foot else "")
+            below[n] += value
+        series.append(Series(number, "".join(bars[:-1]), bars[-1]))
+    return series
+
+
+def _labelled(count: int) -> list[int]:
+    """At most seven days get a label: evenly apart, counted back from yesterday."""
+    every = -(-count // 7)
+    return list(range(count - 1 if count <= 7 else count - 2, -1, -every))[::-1]
+
+
+def _figure(days: list[date], stacks: list[Stack], values: list[Decimal], top: Decimal, labelled: list[int]) -> str:
+    dates = [day.isoformat() for day in days]
+    opacity = [1] * (len(days) - 1) + ["0.5"]
+    figure = go.Figure(
+        [
+            go.Bar(
+                name=name,
+                x=dates,
+                y=column,
+                hoverinfo="none",
+                marker={
+                    "color": f"var(--series-{number})",
+                    "line": {"width": 1, "color": "var(--surface)"},
+                    "opacity": opacity,
+                },
+            )
+            for number, name, column in stacks
+        ]
+    )
+    figure.update_layout(
+        template="none",
+        barmode="stack",
+        bargap="0.28",
+        margin={"l": LEFT, "r": 0, "t": TOP, "b": 26, "pad": 0},
+        height=TOP + HEIGHT + 26,
+        showlegend=False,
+        dragmode=False,
+        hovermode="x",
+        paper_bgcolor="var(--chart-clear)",
+        plot_bgcolor="var(--chart-clear)",
+        font={"family": "Geist, sans-serif", "size": 12, "color": "var(--ink-3)"},
+        xaxis={
+            "type": "date",
+            "range": [f"{days[0] - timedelta(days=1)} 12:00", f"{days[-1]} 12:00"],
+            "tickvals": [dates[n] for n in labelled],
+            "ticktext": [f"{days[n]:%-d %b}" for n in labelled],
+            "showgrid": False,
+            "zeroline": False,
+            "fixedrange": True,
+        },
+        yaxis={
+            "type": "linear",
+            "range": [0, top],
+            "tickvals": values,
+            "ticktext": [f"{value:,}" for value in values],
+            "gridcolor": "var(--chart-grid)",
+            "zeroline": False,
+            "fixedrange": True,
+        },
+    )
+    return str(figure.to_json(engine="json"))

@@ -1,0 +1,43 @@
+"""How numbers are written: credits and counts by `credits`, shares by `percent`. No page formats a number otherwise.
+
+Credits show the decimals they have and no more; down a column all show as many as the longest, which `places` finds:
+`{% with decimals=rows|places %}…{{ row|credits:decimals }}`.
+"""
+
+from collections.abc import Iterable
+from decimal import ROUND_HALF_UP, Decimal
+
+from django import template
+
+register = template.Library()
+LEAST = Decimal("0.001")
+
+
+@register.filter
+def credits(value: Decimal | int | None, decimals: int | None = None) -> str:
+    """Write credits or a count: thousands grouped, the decimals it has, or as many as its column has."""
+    if value is None:
+        return "–"
+    exact = Decimal(value)
+    return f"{exact:,.{places([exact]) if decimals is None else decimals}f}"
+
+
+@register.filter
+def percent(share: Decimal | None) -> str:
+    """Write a share of 1 as a percentage with one decimal; what is there but rounds to nothing says so."""
+    if share is None:
+        return "–"
+    if 0 < share < LEAST:
+        return "<0.1%"
+    return f"{(share * 100).quantize(Decimal('0.1'), ROUND_HALF_UP)}%"
+
+
+@register.filter
+def places(column: Iterable[Decimal | int]) -> int:
+    """Find how many decimals a column of credits needs."""
+    return max((_places(Decimal(value)) for value in column), default=0)
+
+
+def _places(value: Decimal) -> int:
+    exponent = value.normalize().as_tuple().exponent
+    return max(0, -exponent) if isinstance(exponent, int) else 0

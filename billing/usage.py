@@ -1,0 +1,248 @@
+"""Where an org's credits went: by day, by provider, charge by charge. Reads only; for pages and the API.
+
+Sums come from the rollups, cut in the org's own days and kept in the settling transaction, never from entries: their cost
+follows the days shown, not the history behind them. Charges come from the entries, by keyset over (org, at).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from django.db.models import FETCH_RAISE, Q, Sum
+
+from billing.cycles import credit_month
+from billing.models import Entry, Organization, UsageByRun, UsageByTool
+
+RANGES = {"7d": "7 days", "30d": "30 days", "cycle": "This cycle", "90d": "90 days"}
+PAGE = 50
+
+
+@dataclass(frozen=True)
+class Span:
+    """Whole days of the org's zone, `first` and `last` included; today is the last and not over yet."""
+
+    key: str
+    first: date
+    last: date
+    zone: ZoneInfo
+
+    @property
+    def days(self) -> list[date]:
+        return [self.first + timedelta(days=n) for n in range((self.last - self.first).days + 1)]
+
+    @property
+    def before(self) -> Span:
+        """As many days, right before."""
+        length = timedelta(days=len(self.days))
+        return Span(self.key, self.first - length, self.last - length, self.zone)
+
+    def instants(self, day: date | None = None) -> tuple[datetime, datetime]:
+        """The span, or one day of it, as instants [start, end)."""
+        first, last = (day, day) if day else (self.first, self.last)
+        return _midnight(first, self.zone), _midnight(last + timedelta(days=1), self.zone)
+
+
+def span(key: str, org: Organization, now: datetime) -> Span:
+    """Give the span of a range: its days up to today, or since the credit month began."""
+    today = now.astimezone(org.tz).date()
+    if key == "cycle":
+        start, _ = credit_month(org.created_at, now)
+        return Span(key, start.astimezone(org.tz).date(), today, org.tz)
+    return Span(key, today - timedelta(days=int(key.removesuffix("d")) - 1), today, org.tz)
+
+
+@dataclass(frozen=True)
+class ProviderUsage:
+    """One provider's part. `series` is its colour: 1 to 5 by rank, 0 for the rest."""
+
+    provider: str
+    calls: int
+    credits: Decimal
+    share: Decimal
+    bar: Decimal
+    series: int
+    by_day: dict[date, Decimal]
+
+
+@dataclass(frozen=True)
+class Usage:
+    span: Span
+    total: Decimal
+    before: Decimal
+    providers: list[ProviderUsage]
+    own_keys: list[tuple[str, int]]
+
+    @property
+    def change(self) -> Decimal | None:
+        """The growth over as many days before, as a share; None where nothing was used then."""
+        return self.total / self.before - 1 if self.before else None
+
+    @property
+    def by_day(self) -> list[tuple[date, Decimal]]:
+        return [
+            (day, sum((part.by_day.get(day, Decimal(0)) for part in self.providers), Decimal(0)))
+            for day in self.span.days
+        ]
+
+    @property
+    def a_day(self) -> Decimal:
+        return self.total / len(self.span.days)
+
+    @property
+    def column(self) -> Iterator[Decimal]:
+        return (part.credits for part in self.providers)
+
+
+def used(org: Organization, span: Span) -> Usage:
+    """Sum what was captured in a span, by day and provider. Two queries."""
+    cells = (
+        UsageByTool.objects.filter(org=org.id, day__range=(span.first, span.last))
+        .values_list("provider", "byok", "day")
+        .annotate(Sum("credits"), Sum("calls"))
+    )
+    by_day: dict[str, dict[date, Decimal]] = {}
+    calls: dict[str, int] = {}
+    own_keys: dict[str, int] = {}
+    for provider, byok, day, credits, count in cells:
+        if byok:
+            own_keys[provider] = own_keys.get(provider, 0) + count
+        else:
+            by_day.setdefault(provider, {})[day] = credits
+            calls[provider] = calls.get(provider, 0) + count
+    sums = {provider: sum(days.values(), Decimal(0)) for provider, days in by_day.items()}
+    total, most = sum(sums.values(), Decimal(0)), max(sums.values(), default=Decimal(0))
+    ranked = sorted(sums, key=lambda provider: (-sums[provider], provider))
+    earlier = span.before
+    return Usage(
+        span=span,
+        total=total,
+        before=UsageByTool.objects.filter(org=org.id, day__range=(earlier.first, earlier.last)).aggregate(
+            credits=Sum("credits", default=Decimal(0))
+        )["credits"],
+        providers=[
+            ProviderUsage(
+                provider=provider,
+                calls=calls[provider],
+                credits=sums[provider],
+                share=sums[provider] / total if total else Decimal(0),
+                bar=sums[provider] / most if most else Decimal(0),
+                series=rank if rank <= 5 else 0,
+                by_day=by_day[provider],
+            )
+            for rank, provider in enumerate(ranked, 1)
+        ],
+        own_keys=sorted(own_keys.items(), key=lambda part: (-part[1], part[0])),
+    )
+
+
+def captured_since(org: Organization, day: date) -> Decimal:
+    """Sum what was captured from `day` on. One query."""
+    return UsageByTool.objects.filter(org=org.id, day__gte=day).aggregate(credits=Sum("credits", default=Decimal(0)))[
+        "credits"
+    ]
+
+
+def pace(org: Organization, today: date) -> Decimal | None:
+    """Average the captured credits a day over the seven days before `today`; None under three active days. One query."""
+    week = (
+        UsageByTool.objects.filter(org=org.id, day__range=(today - timedelta(days=7), today - timedelta(days=1)))
+        .values_list("day")
+        .annotate(credits=Sum("credits"))
+    )
+    active = [credits for _, credits in week if credits]
+    return sum(active, Decimal(0)) / 7 if len(active) >= 3 else None
+
+
+@dataclass(frozen=True)
+class Charges:
+    """One page of settled attempts, newest first. `total` counts what the filters leave, None where no rollup knows."""
+
+    entries: list[Entry]
+    total: int | None
+    older: str | None
+
+    @property
+    def column(self) -> list[Decimal]:
+        return [entry.amount if entry.kind == Entry.Kind.CAPTURED else entry.held for entry in self.entries]
+
+
+def charges(
+    org: Organization,
+    span: Span,
+    *,
+    provider: str | None = None,
+    day: date | None = None,
+    run: UUID | None = None,
+    before: Keyset | None = None,
+) -> Charges:
+    """List attempts that settled in a span or on one day of it, 50 a page. Two queries; the count is the rollups'."""
+    start, end = span.instants(day)
+    entries = Entry.objects.filter(org=org.id, at__gte=start, at__lt=end, item__gt=0, account_seq=None)
+    if provider:
+        entries = entries.filter(provider=provider)
+    if run:
+        entries = entries.filter(source=run)
+    if before:
+        entries = entries.filter(before.older())
+    page = list(
+        entries.order_by("-at", "-source", "-item", "-attempt")
+        .defer("actor", "reason")
+        .fetch_mode(FETCH_RAISE)[: PAGE + 1]
+    )
+    older = Keyset.of(page[PAGE - 1]).text if len(page) > PAGE else None
+    return Charges(page[:PAGE], _count(org, span, provider, day, run), older)
+
+
+def _count(org: Organization, span: Span, provider: str | None, day: date | None, run: UUID | None) -> int | None:
+    days = (day, day) if day else (span.first, span.last)
+    if run and provider:
+        return None  # no rollup has both
+    rollup = UsageByRun.objects.filter(run=run) if run else UsageByTool.objects.all()
+    if provider:
+        rollup = rollup.filter(provider=provider)
+    return rollup.filter(org=org.id, day__range=days).aggregate(calls=Sum("calls", default=0))["calls"]
+
+
+@dataclass(frozen=True)
+class Keyset:
+    """The place of an entry in the feed: the next page begins after it."""
+
+    at: datetime
+    source: UUID
+    item: int
+    attempt: int
+
+    @classmethod
+    def of(cls, entry: Entry) -> Keyset:
+        return cls(entry.at, entry.source, entry.item, entry.attempt)
+
+    @classmethod
+    def read(cls, text: str) -> Keyset:
+        """Read what `text` wrote; ValueError for anything else."""
+        at, source, item, attempt = text.split("_")
+        return cls(datetime.strptime(at, _AT).replace(tzinfo=UTC), UUID(source), int(item), int(attempt))
+
+    @property
+    def text(self) -> str:
+        return f"{self.at.astimezone(UTC).strftime(_AT)}_{self.source.hex}_{self.item}_{self.attempt}"
+
+    def older(self) -> Q:
+        """What comes after it. The bare `at <=` is what the index goes by."""
+        same = Q(at=self.at)
+        return Q(at__lte=self.at) & (
+            ~same
+            | Q(source__lt=self.source)
+            | Q(source=self.source, item__lt=self.item)
+            | Q(source=self.source, item=self.item, attempt__lt=self.attempt)
+        )
+
+
+_AT = "%Y%m%dT%H%M%S.%f"
+
+
+def _midnight(day: date, zone: ZoneInfo) -> datetime:
+    """Where a zone skips or repeats its midnight, the day begins at the first instant that is of it."""
+    return datetime.combine(day, time.min, zone).astimezone(UTC)
