@@ -1,0 +1,6 @@
+"""Upper floor: what can be bought, on which rows, and the runs that buy it."""
+
+from .catalog import Column, Integration, Mode, Provider, Row, Table, Tool
+from .runs import Attempt, Item, Run
+
+__all__ = ["Attempt", "Column", "Integration", "Item", "Mode", "Provider", "Row", "Run", "Table", "Tool"]

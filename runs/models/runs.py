@@ -1,0 +1,193 @@
+"""Runs, their items and attempts: the durable truth of all work. A queue row is only a wake-up.
+
+`Run.status` is changed by `lifecycle.py` and `dispatch.py` alone; items and attempts by `dispatch.py`.
+"""
+
+from django.conf import settings
+from django.db import models
+from django.db.models import F, Q
+from django.utils.functional import cached_property
+
+from billing.models.credits import CreditsField
+from runs.cascade import Step, place
+
+OUTCOMES = ("succeeded", "no_result", "failed_before_billing", "failed_after_billing", "unknown")
+
+
+class Run(models.Model):
+    """One job over rows of a table. `steps` freezes the cascade, prices, maxima and modes it was started with."""
+
+    class Status(models.TextChoices):
+        AWAITING_APPROVAL = "awaiting_approval", "awaiting approval"
+        QUEUED = "queued"
+        RUNNING = "running"
+        PAUSED = "paused"
+        CANCELLING = "cancelling"
+        CANCELLED = "cancelled"
+        SUCCEEDED = "succeeded"
+        COMPLETED_WITH_ERRORS = "completed_with_errors", "completed with errors"
+        FAILED = "failed"
+
+    class PauseReason(models.TextChoices):
+        CAP_REACHED = "cap_reached", "reached its cap"
+        PROVIDER_UNAVAILABLE = "provider_unavailable", "provider unavailable"
+        BY_USER = "by_user", "paused by a person"
+
+    class Kind(models.TextChoices):
+        COLUMN = "column"
+        ENRICHMENT = "enrichment"
+        WORKFLOW = "workflow"
+
+    LIVE = (Status.QUEUED, Status.RUNNING, Status.CANCELLING)
+    OPEN = (*LIVE, Status.PAUSED, Status.AWAITING_APPROVAL)
+    PAUSABLE = (Status.QUEUED, Status.RUNNING)
+
+    id = models.UUIDField(primary_key=True, editable=False)  # a UUIDv7 in business time; the ledger's partition key
+    org = models.ForeignKey("billing.Organization", on_delete=models.PROTECT, related_name="runs")
+    table = models.ForeignKey("runs.Table", on_delete=models.PROTECT)
+    column = models.ForeignKey("runs.Column", on_delete=models.PROTECT)
+    kind = models.CharField(max_length=12, choices=Kind.choices, default=Kind.COLUMN)
+    name = models.CharField(max_length=200)
+    member = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT)
+    continues = models.ForeignKey("self", null=True, blank=True, on_delete=models.PROTECT, related_name="continued_by")
+    status = models.CharField(max_length=24, choices=Status.choices)
+    pause_reason = models.CharField(max_length=24, choices=PauseReason.choices, null=True, blank=True)
+    steps = models.JSONField()
+    cap = CreditsField(null=True)
+    unit = CreditsField(help_text="One item's maximum: the maxima of its managed steps.")
+    estimated_min = CreditsField()
+    estimated = CreditsField()
+    estimated_max = CreditsField()
+    rows = models.PositiveIntegerField()
+    created_at = models.DateTimeField()
+    started_at = models.DateTimeField(null=True)
+    paused_at = models.DateTimeField(null=True)
+    ended_at = models.DateTimeField(null=True)
+
+    class Meta:
+        indexes = (
+            models.Index(F("org"), F("id").desc(), name="run_by_org"),
+            models.Index(
+                fields=("org", "status"),
+                name="run_open",
+                condition=Q(status__in=("awaiting_approval", "queued", "running", "paused", "cancelling")),
+            ),
+        )
+        constraints = (
+            models.CheckConstraint(
+                condition=Q(status="paused", pause_reason__isnull=False)
+                | (~Q(status="paused") & Q(pause_reason__isnull=True)),
+                name="run_paused_for_a_reason",
+            ),
+            models.CheckConstraint(
+                condition=Q(
+                    status__in=("cancelled", "succeeded", "completed_with_errors", "failed"), ended_at__isnull=False
+                )
+                | Q(
+                    status__in=("awaiting_approval", "queued", "running", "paused", "cancelling"), ended_at__isnull=True
+                ),
+                name="run_ended_at_its_end",
+            ),
+            models.CheckConstraint(condition=Q(cap__isnull=False) | Q(unit=0), name="run_capped_where_managed"),
+            models.CheckConstraint(condition=Q(rows__gte=1), name="run_has_rows"),
+        )
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def is_live(self) -> bool:
+        return self.status in self.LIVE
+
+    @property
+    def is_open(self) -> bool:
+        return self.status in self.OPEN
+
+    @property
+    def providers(self) -> list[str]:
+        return list(dict.fromkeys(step["provider"] for step in self.steps))
+
+    @cached_property
+    def cascade(self) -> tuple[Step, ...]:
+        return tuple(Step.frozen(facts) for facts in self.steps)
+
+
+class Item(models.Model):
+    """One row of a run. While it runs it has an owner, a lease, and exactly one open attempt."""
+
+    class Status(models.TextChoices):
+        PENDING = "pending"
+        RUNNING = "running"
+        SUCCEEDED = "succeeded"
+        FAILED = "failed"
+        CANCELLED = "cancelled"
+
+    pk = models.CompositePrimaryKey("run_id", "number")
+    run = models.ForeignKey(Run, on_delete=models.PROTECT, related_name="items")
+    number = models.PositiveIntegerField()  # from 1: the ledger keeps 0 and below for the run itself
+    row = models.ForeignKey("runs.Row", on_delete=models.PROTECT, related_name="items")
+    status = models.CharField(max_length=10, choices=Status.choices, default=Status.PENDING)
+    owner = models.UUIDField(null=True)
+    lease_until = models.DateTimeField(null=True)  # the database's real clock
+    lease_no = models.PositiveIntegerField(default=0)  # fences: a settle under an older lease changes nothing
+    result = models.JSONField(null=True)
+    ended_at = models.DateTimeField(null=True)
+
+    class Meta:
+        indexes = (
+            models.Index(fields=("run", "number"), name="item_pending", condition=Q(status="pending")),
+            models.Index(fields=("run", "lease_until"), name="item_running", condition=Q(status="running")),
+        )
+        constraints = (
+            models.CheckConstraint(condition=Q(number__gte=1), name="item_numbered_from_1"),
+            models.CheckConstraint(
+                condition=Q(status="running", owner__isnull=False, lease_until__isnull=False)
+                | (~Q(status="running") & Q(owner__isnull=True, lease_until__isnull=True)),
+                name="item_leased_while_running",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"item {self.number}"
+
+
+class Attempt(models.Model):
+    """One provider call for one item, written before the call. Its key stays on recovery: a replay, not a purchase."""
+
+    pk = models.CompositePrimaryKey("run_id", "item", "number")
+    run = models.ForeignKey(Run, on_delete=models.PROTECT, related_name="attempts")
+    item = models.PositiveIntegerField()
+    number = models.PositiveSmallIntegerField()  # step * 16 + try
+    provider = models.CharField(max_length=40)
+    tool = models.CharField(max_length=80)
+    byok = models.BooleanField()
+    sent_at = models.DateTimeField()
+    settled_at = models.DateTimeField(null=True)
+    outcome = models.CharField(max_length=24, choices=[(name, name.replace("_", " ")) for name in OUTCOMES], null=True)
+    cost = CreditsField(null=True, help_text="What the provider billed; what is above the maximum was absorbed.")
+    reference = models.CharField(max_length=120, blank=True, help_text="The provider's own.")
+    latency_ms = models.PositiveIntegerField(null=True)
+    reason = models.CharField(max_length=200, blank=True, help_text="Why it cost what it cost, for a person.")
+
+    class Meta:
+        constraints = (
+            models.CheckConstraint(
+                condition=Q(outcome__isnull=True, settled_at__isnull=True)
+                | Q(outcome__isnull=False, settled_at__isnull=False),
+                name="attempt_settled_with_outcome",
+            ),
+            models.UniqueConstraint(
+                fields=("run", "item"), condition=Q(outcome__isnull=True), name="one_open_attempt_an_item"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"attempt {self.number} of item {self.item}"
+
+    @property
+    def step(self) -> int:
+        return place(self.number)[0]
+
+    @property
+    def try_number(self) -> int:
+        return place(self.number)[1]
