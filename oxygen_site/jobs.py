@@ -1,8 +1,8 @@
 """The queue's only face: declare tasks, defer them, run a worker.
 
 A job is a wake-up and no more: what is due stands in our own tables, so losing the whole queue loses nothing. `defer`
-joins the caller's transaction: rolled back, the job never was. Periodic work is written as "do all that is due", because
-a tick that was missed for long is not made up for.
+joins the caller's transaction: rolled back, the job never was. Periodic work is written as "do all that is due",
+because a tick that was missed for long is not made up for.
 """
 
 import asyncio

