@@ -2,12 +2,19 @@
 
 import os
 from collections.abc import Iterator
+from datetime import timedelta
+from decimal import Decimal
 from itertools import count
 from typing import Any
+from uuid import UUID
 
 import pytest
 from pytest_django.live_server_helper import LiveServer
 
+from billing import ledger, orgs
+from billing.models import Agency, Organization, User
+from oxygen_site.clock import clock
+from oxygen_site.transactions import intention
 from tests import cluster
 
 _numbers = count()
@@ -46,3 +53,69 @@ def site(fresh_database: str, _served: LiveServer) -> str:
 
 
 # ---------------------------------------------------------------- people and places
+# Made through public verbs. On the database of whoever asks: a test's rollback, or its `fresh_database`.
+
+
+@pytest.fixture
+def ground(request: pytest.FixtureRequest) -> None:
+    """The database the cast lives in: the test's own where it has one, else the one that rolls back."""
+    if not {"fresh_database", "site"} & set(request.fixturenames):
+        request.getfixturevalue("db")
+
+
+def person(name: str) -> User:
+    return User.objects.create_user(f"{name.lower()}@oxygen.example", "a long enough password", name=name)
+
+
+@pytest.fixture
+def alice(ground: None) -> User:
+    return person("Alice")
+
+
+@pytest.fixture
+def mallory(ground: None) -> User:
+    return person("Mallory")
+
+
+@pytest.fixture
+def harriet(ground: None) -> User:
+    return person("Harriet")
+
+
+@pytest.fixture
+def acme(alice: User) -> Organization:
+    """Alice's organization: 100 credits that expire in 30 days."""
+    org = orgs.create("Acme", "Europe/Lisbon", owner=alice)
+    give(org, 100)
+    return org
+
+
+@pytest.fixture
+def globex(mallory: User) -> Organization:
+    """Somebody else's organization, with 100 credits of its own."""
+    org = orgs.create("Globex", "America/New_York", owner=mallory)
+    give(org, 100)
+    return org
+
+
+@pytest.fixture
+def harbor(harriet: User) -> Agency:
+    """An agency, where Harriet works, and one client of it, Bluefin."""
+    agency = Agency.objects.create(name="Harbor")
+    agency.staff.add(harriet)
+    orgs.create("Bluefin", "Asia/Tokyo", agency=agency)
+    return agency
+
+
+def give(org: Organization, credits: int | str | Decimal, days: int = 30, key: str | None = None) -> UUID:
+    """Grant an org credits that expire in so many days; answer the grant's id."""
+    return intention(
+        lambda: ledger.grant(
+            org.pk,
+            key=key or f"test:{next(_numbers)}",
+            source="promo",
+            amount=Decimal(credits),
+            expires_at=clock() + timedelta(days=days),
+            actor="system:test",
+        )
+    )
