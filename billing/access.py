@@ -1,7 +1,7 @@
 """The one tenancy gate: who may do what in which org, for pages and API alike.
 
 The table below is PRODUCT.md §6. Who is no member of an org gets 404 for everything in it; a member without the right
-gets 403, which names who has it. Nothing else in the house decides this; a test walks every URL by role and foreign org.
+gets 403, which names who has it. Nothing else in the house decides this; a test walks every URL by role and org.
 """
 
 from collections.abc import Callable

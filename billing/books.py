@@ -260,10 +260,11 @@ def _fold(org: UUID) -> list[Drift]:
         was, is_now = folded.get((run, grant), Decimal(0)), booked.get((run, grant), Decimal(0))
         if was != is_now:
             found.append(Drift(FOLDED, org, {"run": run, "grant": grant, "folded": was, "booked": is_now}))
-    for each in grants:
-        if left[each.id] != each.remaining:
-            found.append(Drift(FOLDED, org, {"grant": each.id, "folded": left[each.id], "booked": each.remaining}))
-    return found
+    return found + [
+        Drift(FOLDED, org, {"grant": each.id, "folded": left[each.id], "booked": each.remaining})
+        for each in grants
+        if left[each.id] != each.remaining
+    ]
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """Periodic work on credits, each written as "do all that is due", so that a missed tick costs nothing but time."""
 
 import logging
+from functools import partial
 
 from django.db import connection
 
@@ -18,7 +19,7 @@ def expire_due() -> None:
     """Book the expiry of every grant that is due, an org at a time."""
     due = Grant.objects.filter(open=True, expires_at__lte=clock())
     for org in due.values_list("org", flat=True).distinct():
-        intention(lambda org=org: ledger.expire(org))
+        intention(partial(ledger.expire, org))
 
 
 @periodic("7 * * * *")

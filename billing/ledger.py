@@ -41,7 +41,7 @@ class AlreadySettled(LedgerError):
 
 
 class Settled(NamedTuple):
-    """One attempt's end. Credits: `cost` as the provider billed, `maximum` its tool's, `held` the part of the hold set free."""
+    """One attempt's end. `cost` as the provider billed, `maximum` its tool's, `held` the part of the hold set free."""
 
     item: int
     attempt: int
@@ -76,7 +76,7 @@ def _call(sql: str, *args: Any) -> Any:
 
 
 def _exact(credits: Decimal) -> Decimal:
-    if not isinstance(credits, Decimal) or not credits.is_finite() or credits != credits.quantize(PLACES):
+    if not credits.is_finite() or credits != credits.quantize(PLACES):
         raise ValueError(f"credits are a finite Decimal of at most four places, not {credits!r}")
     return credits
 
@@ -90,7 +90,7 @@ def open_account(org: UUID, zone: str) -> None:
 
 
 def change_zone(org: UUID, zone: str) -> None:
-    """Cut the org's usage anew in days of another zone; its settles wait meanwhile, about a second per million entries."""
+    """Cut the org's usage anew in days of another zone; its settles wait, about a second per million entries."""
     _call("SELECT ledger.set_zone(%s, %s)", org, zone)
 
 
@@ -123,7 +123,7 @@ def expire(org: UUID) -> None:
 
 
 def claw_back(org: UUID, grant: UUID, *, owed: Decimal, actor: str) -> None:
-    """Set what is owed of a grant, in all: take what is undrawn, or restore what is above it. The same again moves nothing."""
+    """Set what is owed of a grant in all: take what is undrawn, or restore what is too much. Again: moves nothing."""
     _call("SELECT ledger.claw_back(%s, %s, %s, %s)", org, grant, _exact(owed), actor)
 
 
@@ -165,7 +165,7 @@ def close(org: UUID, run: UUID, *, actor: str) -> Decimal:
 
 
 def admit(org: UUID, run: UUID, n: int, unit: Decimal) -> int:
-    """Carve the holds of up to n items of `unit` credits each; answer how many may start, 0 at the cap or while paused."""
+    """Carve the holds of up to n items of `unit` credits each; answer how many may start: 0 at the cap or paused."""
     return _call("SELECT ledger.admit(%s, %s, %s, %s)", org, run, n, unit)
 
 
@@ -178,6 +178,8 @@ _BATCH = (
     "(%s, %s, %b::int[], %b::smallint[], %b::text[], %b::text[], %b::boolean[], %b::text[],"
     " %t::numeric[], %t::numeric[], %t::numeric[])"
 )
+_SETTLE = "SELECT ledger.settle" + _BATCH
+_SETTLE_SLOW = "SELECT * FROM ledger.settle_slow" + _BATCH
 
 
 def _batch(org: UUID, run: UUID, attempts: Sequence[Settled]) -> list[Any]:
@@ -194,7 +196,7 @@ def settle(org: UUID, run: UUID, attempts: Sequence[Settled]) -> Decimal:
     if not attempts:
         return Decimal(0)
     try:
-        return _call(f"SELECT ledger.settle{_BATCH}", *_batch(org, run, attempts))
+        return _call(_SETTLE, *_batch(org, run, attempts))
     except DatabaseError as error:
         if isinstance(error.__cause__, psycopg.errors.UniqueViolation):
             raise AlreadySettled(str(run)) from error
@@ -208,5 +210,5 @@ def settle_slow(org: UUID, run: UUID, attempts: Sequence[Settled]) -> list[tuple
     Closed where a new attempt comes for a run that has ended.
     """
     with _refusals(), connection.cursor() as cursor:
-        cursor.execute(f"SELECT * FROM ledger.settle_slow{_BATCH}", _batch(org, run, attempts))
+        cursor.execute(_SETTLE_SLOW, _batch(org, run, attempts))
         return cursor.fetchall()

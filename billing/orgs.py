@@ -34,7 +34,7 @@ def add_member(org: Organization, user: User, role: Role) -> Membership:
 
 
 def change_zone(org: Organization, zone: str) -> None:
-    """Cut the org's days, past ones too, by another time zone. Takes about a second per million entries. Refused: zone."""
+    """Cut the org's days, past ones too, by another time zone: about a second per million entries. Refused: zone."""
     zone = _zone(zone)
 
     def verb() -> None:

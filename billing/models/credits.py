@@ -1,7 +1,7 @@
 """The ledger's tables as Django reads them. They live in the schema `ledger`, made by `migrations/sql/`.
 
-Only `billing/ledger.py` writes here; database triggers refuse what code forgets. Everybody reads. Each table is keyed by
-org first, holds no foreign keys, and no surrogate ids: an entry's primary key is its idempotency key.
+Only `billing/ledger.py` writes here; database triggers refuse what code forgets. All may read. Each table is keyed by
+org first, without foreign keys or surrogate ids: an entry's primary key is its idempotency key.
 """
 
 from decimal import Decimal
@@ -10,7 +10,7 @@ from typing import Any
 from django.db import models
 
 
-class CreditsField(models.DecimalField):
+class CreditsField(models.DecimalField):  # type: ignore[type-arg]
     """An exact number of credits, numeric(18,4)."""
 
     def __init__(self, verbose_name: str | None = None, **options: Any) -> None:

@@ -46,7 +46,7 @@ class AgencyStaff(models.Model):
 
 
 class Organization(models.Model):
-    """Owns exactly one balance. `zone` mirrors the account's: `orgs.change_zone` alone sets both, in one transaction."""
+    """Owns exactly one balance. `zone` mirrors the account's: `orgs.change_zone` alone sets both together."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     slug = models.SlugField(max_length=60, unique=True)

@@ -10,9 +10,7 @@ from billing.models import Account, Organization
 
 
 class Command(BaseCommand):
-    help = (
-        "Prove the ledger's invariants for one organization or all, note when, and say what drifted. Exit 1 on drift."
-    )
+    help = "Prove the books of one organization or all, note when, and say what drifted. Exit 1 on drift."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("slug", nargs="?", help="one organization; without it, all")
