@@ -33,7 +33,9 @@ try:
     ALLOWED_HOSTS: list[str] = env.list("ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]", "testserver"])
     CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSRF_TRUSTED_ORIGINS", [])
     BEHIND_PROXY: bool = env.bool("OXYGEN_BEHIND_PROXY", False)
-    DATABASE = env.dj_db_url("DATABASE_URL", default="" if os.environ.get("DATABASE_URL") else postgres.url(postgres.demo()))
+    DATABASE = env.dj_db_url(
+        "DATABASE_URL", default="" if os.environ.get("DATABASE_URL") else postgres.url(postgres.demo())
+    )
     POOL_SIZE: int = env.int("OXYGEN_POOL_SIZE", 16, validate=validate.Range(min=2))
     SMTP: dict[str, object] = {
         "host": env.str("SMTP_HOST", "localhost"),
