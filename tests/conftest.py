@@ -59,8 +59,8 @@ def site(fresh_database: str, _served: LiveServer) -> str:
 @pytest.fixture
 def ground(request: pytest.FixtureRequest) -> None:
     """The database the cast lives in: the test's own where it has one, else the one that rolls back."""
-    if not {"fresh_database", "site"} & set(request.fixturenames):
-        request.getfixturevalue("db")
+    own = {"fresh_database", "site"} & set(request.fixturenames)
+    request.getfixturevalue(own.pop() if own else "db")
 
 
 def person(name: str) -> User:

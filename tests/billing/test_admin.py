@@ -1,0 +1,96 @@
+"""/admin: operators give and take credits for a reason, through the verbs."""
+
+from decimal import Decimal
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+
+from billing import books
+from billing.models import Entry, Organization, User
+from oxygen_site.clock import new_id
+
+
+@pytest.fixture
+def operator(client: Client, fresh_database: str) -> User:
+    olga = User.objects.create_superuser("olga@oxygen.example", "a long enough password", name="Olga")
+    client.force_login(olga)
+    return olga
+
+
+def page(org: Organization) -> str:
+    return reverse("admin:organization_credits", args=[org.pk])
+
+
+def giving(**changes: object) -> dict[str, object]:
+    form = {"id": new_id(), "amount": "25.5", "source": "promo", "days": "30", "reason": "a sorry for Monday"}
+    return {"verb": "give", **{f"give-{name}": value for name, value in (form | changes).items()}}
+
+
+def taking(**changes: object) -> dict[str, object]:
+    form = {"id": new_id(), "amount": "40", "reason": "granted by mistake"}
+    return {"verb": "take", **{f"take-{name}": value for name, value in (form | changes).items()}}
+
+
+def test_an_operator_gives_credits_and_the_ledger_says_who_and_why(
+    client: Client, operator: User, acme: Organization
+) -> None:
+    assert client.post(page(acme), giving()).status_code == 302
+    entry = Entry.objects.filter(org=acme.pk).latest("account_seq")
+    assert (entry.kind, entry.amount, entry.available_after) == ("granted", Decimal("25.5"), Decimal("125.5"))
+    assert (entry.actor, entry.reason) == (f"user:{operator.pk}", "a sorry for Monday")
+
+
+def test_the_same_form_twice_gives_once(client: Client, operator: User, acme: Organization) -> None:
+    form = giving()
+    client.post(page(acme), form)
+    assert client.post(page(acme), form).status_code == 302
+    assert books.tie_out(acme.pk).available == Decimal("125.5")
+
+
+def test_the_same_form_with_another_amount_is_refused(client: Client, operator: User, acme: Organization) -> None:
+    form = giving()
+    client.post(page(acme), form)
+    answer = client.post(page(acme), form | {"give-amount": "99"})
+    assert answer.status_code == 422
+    assert "used already" in answer.text
+    assert books.tie_out(acme.pk).available == Decimal("125.5")
+
+
+def test_an_operator_takes_credits(client: Client, operator: User, acme: Organization) -> None:
+    form = taking()
+    client.post(page(acme), form)
+    client.post(page(acme), form)
+    assert books.tie_out(acme.pk).available == Decimal(60)
+    assert books.drifts(acme.pk) == []
+
+
+def test_more_than_is_available_is_not_taken(client: Client, operator: User, acme: Organization) -> None:
+    answer = client.post(page(acme), taking(amount="100.0001"))
+    assert answer.status_code == 422
+    assert "Only 100 credits are available" in answer.text
+    assert books.tie_out(acme.pk).available == Decimal(100)
+
+
+@pytest.mark.parametrize("amount", ["0", "-1", "many", "1.00001", "NaN", "1e30"])
+def test_a_bad_amount_is_refused_by_name(client: Client, operator: User, acme: Organization, amount: str) -> None:
+    answer = client.post(page(acme), giving(amount=amount))
+    assert answer.status_code == 422
+    assert answer.context["give"].errors.keys() == {"amount"}
+    assert books.tie_out(acme.pk).available == Decimal(100)
+
+
+def test_a_reason_is_required(client: Client, operator: User, acme: Organization) -> None:
+    assert client.post(page(acme), taking(reason="")).context["take"].errors.keys() == {"reason"}
+
+
+def test_nobody_else_gets_in(client: Client, acme: Organization, alice: User, fresh_database: str) -> None:
+    client.force_login(alice)
+    assert client.get(page(acme)).status_code == 302
+    assert client.post(page(acme), giving()).status_code == 302
+    assert books.tie_out(acme.pk).available == Decimal(100)
+
+
+def test_the_organizations_page_shows_its_balance(client: Client, operator: User, acme: Organization) -> None:
+    answer = client.get(reverse("admin:billing_organization_change", args=[acme.pk]))
+    assert "100 available, 0 reserved" in answer.text
