@@ -1,0 +1,53 @@
+# make demo: the whole of Oxygen Billing on this machine. make test: every check and test. The rest is for contributors.
+
+PYTHON_IN = .venv/bin/python
+PORT ?= 8000
+
+.PHONY: demo test soak bench lint lock clean chromium
+
+demo: .venv/.server
+	exec $(PYTHON_IN) manage.py up --demo --port $(PORT)
+
+test: .venv/.dev chromium lint
+	$(PYTHON_IN) -m pytest -n 2 $(TESTS)
+
+soak: .venv/.dev chromium
+	OXYGEN_SOAK=1 SEED=$(SEED) $(PYTHON_IN) -m pytest -n 2 $(TESTS)
+
+bench: .venv/.dev
+	@failed=0; for file in benchmarks/[a-z]*.py; do $(PYTHON_IN) -m "benchmarks.$$(basename $$file .py)" || failed=1; done; exit $$failed
+
+lint: .venv/.dev
+	$(PYTHON_IN) -m ruff check
+	$(PYTHON_IN) -m ruff format --check
+	OXYGEN_ENV=test $(PYTHON_IN) -m mypy
+	OXYGEN_ENV=test $(PYTHON_IN) manage.py makemigrations --check --dry-run
+
+# Every package with its hashes, and no index's address, so that any mirror serves.
+lock: .venv/.dev
+	$(PYTHON_IN) -m pip install --quiet --disable-pip-version-check uv
+	.venv/bin/uv pip compile pyproject.toml --group server --universal --python-version 3.12 --generate-hashes --no-header --no-emit-index-url --quiet -o requirements.txt
+	.venv/bin/uv pip compile pyproject.toml --group dev --universal --python-version 3.12 --generate-hashes --no-header --no-emit-index-url --quiet -o requirements-dev.txt
+
+clean:
+	[ ! -x $(PYTHON_IN) ] || $(PYTHON_IN) -m oxygen_site.postgres remove
+	rm -rf .venv .uv .data .static .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv/.server: requirements.txt bootstrap.sh
+	./bootstrap.sh requirements.txt
+	touch $@
+
+.venv/.dev: requirements-dev.txt bootstrap.sh
+	./bootstrap.sh requirements-dev.txt
+	touch $@ .venv/.server
+
+# The browser tests are never skipped.
+chromium: .venv/.dev
+	@command -v chromium >/dev/null || ls $(HOME)/.cache/ms-playwright/chromium* >/dev/null 2>&1 || \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		echo "Installing chromium for the browser tests."; \
+		apt-get update -qq </dev/null && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium </dev/null >/dev/null; \
+	else \
+		echo "The browser tests need chromium: run  .venv/bin/playwright install --with-deps chromium"; exit 1; \
+	fi
