@@ -159,11 +159,11 @@ class OrganizationAdmin(admin.ModelAdmin):
         return f"Gave {written(facts['amount'])} credits to {org}."
 
     def _take(self, org: Organization, facts: dict[str, Any], actor: str) -> str:
+        amount = facts["amount"]
+
         def verb() -> Refused | None:
             try:
-                missing = ledger.adjust(
-                    org.pk, facts["id"], amount=facts["amount"], actor=actor, reason=facts["reason"]
-                )
+                missing = ledger.adjust(org.pk, facts["id"], amount=amount, actor=actor, reason=facts["reason"])
             except ledger.Conflict:
                 raise Refused("already_taken", "This form was used already; open the page anew.", 409) from None
             if missing:
