@@ -4,7 +4,6 @@
 set -eu
 cd "$(dirname "$0")"
 requirements=${1:-requirements.txt}
-home=${HOME:-/}
 
 # A Python that really runs (a pyenv shim may not), is of a fitting version, and can make environments.
 fits() {
@@ -12,7 +11,8 @@ fits() {
 }
 
 find_python() {
-    roots="${PYENV_ROOT:-} $home/.pyenv"
+    passwd_home=$(eval echo "~$(id -un)") # HOME may be another
+    roots="${PYENV_ROOT:-} ${HOME:-$passwd_home}/.pyenv $passwd_home/.pyenv"
     shim=$(command -v python3 2>/dev/null || true)
     case $shim in */shims/python3) roots="$roots ${shim%/shims/python3}" ;; esac
     for minor in 14 13 12; do
@@ -34,20 +34,25 @@ python=${PYTHON:-$(find_python)}
 
 if [ -x .venv/bin/python ] && ! fits .venv/bin/python; then rm -rf .venv; fi # its Python has gone
 
+give_up() {
+    echo "Oxygen Billing needs Python 3.12, 3.13 or 3.14 with venv, and found none. Install one (Debian: apt install" >&2
+    echo "python3-venv; anywhere: https://docs.astral.sh/uv), or name it: PYTHON=/path/to/python3 make ..." >&2
+    exit 1
+}
+
 if [ ! -x .venv/bin/python ]; then
     if [ -n "$python" ]; then
         echo "Making .venv with $python."
         "$python" -m venv --clear .venv
-    elif command -v uv >/dev/null 2>&1; then
-        echo "No Python from 3.12 to 3.14 here; uv fetches one."
-        uv venv --quiet --seed --python '>=3.12,<3.15' .venv
-    elif python3 -m venv .uv >/dev/null 2>&1 && .uv/bin/pip install --quiet --disable-pip-version-check uv; then
-        echo "No Python from 3.12 to 3.14 here; uv fetches one."
-        .uv/bin/uv venv --quiet --seed --python '>=3.12,<3.15' .venv
     else
-        echo "Oxygen Billing needs Python 3.12, 3.13 or 3.14 with venv, and found none. Install one (Debian:" >&2
-        echo "apt install python3-venv; anywhere: https://docs.astral.sh/uv), or name it: PYTHON=/path/to/python3 make ..." >&2
-        exit 1
+        echo "No Python from 3.12 to 3.14 here; uv fetches one."
+        uv=$(command -v uv || true)
+        if [ -z "$uv" ]; then
+            python3 -m venv .uv >/dev/null 2>&1 || give_up
+            .uv/bin/python -m pip install --quiet --disable-pip-version-check uv || give_up
+            uv=.uv/bin/uv
+        fi
+        "$uv" venv --quiet --clear --seed --python '>=3.12,<3.15' .venv || give_up
     fi
 fi
 

@@ -67,7 +67,7 @@ def _connection_lost(failure: BaseException) -> bool:
 
 def _sqlstate(failure: BaseException) -> str | None:
     cause = _database_error(failure)
-    return cause and cause.sqlstate
+    return cause.sqlstate if cause else None
 
 
 def _database_error(failure: BaseException | None) -> psycopg.Error | None:
