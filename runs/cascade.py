@@ -8,6 +8,7 @@ item's last attempt also what was not reached. So the freed parts add up to the 
 from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any, NamedTuple, Self
+from uuid import UUID
 
 TRIES = 16  # of one tool: the first and at most 15 after refusals that cost nothing and may pass
 
@@ -52,8 +53,19 @@ def place(number: int) -> tuple[int, int]:
     return divmod(number, TRIES)
 
 
+def key(run: UUID, item: int, number: int) -> str:
+    """Make the provider's idempotency key of an attempt, from facts alone: asked again, it is the same purchase."""
+    step, tries = place(number)
+    return f"{run}:{item}:{step}:{tries}"
+
+
+def plain(credits: Decimal) -> str:
+    """Write credits into a sentence: every decimal they have and no more."""
+    return f"{credits.normalize():f}"
+
+
 def follow(steps: Sequence[Step], number: int, outcome: str, *, passing: bool = False, stopped: bool = False) -> Move:
-    """Say what follows attempt `number`. `passing`: the same tool may answer later; `stopped`: nothing further starts."""
+    """Say what follows an attempt. `passing`: the same tool may answer later; `stopped`: nothing further may start."""
     step, tries = place(number)
     if outcome == "succeeded" or stopped:
         return Move(None, unit(steps[step:]))

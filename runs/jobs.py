@@ -1,0 +1,44 @@
+"""Wake-ups of runs on the queue, and the round that gives a run one it has lost.
+
+`lifecycle.py` wakes runs in its own transactions. The law: a job holds no truth, so any of them may be lost, doubled or
+late; what a run still needs stands in its own rows.
+"""
+
+from datetime import timedelta
+from uuid import UUID
+
+from django.conf import settings
+from django.db.models import Exists, OuterRef, Q
+
+from oxygen_site.jobs import defer, periodic, task
+from runs import worker
+from runs.models import Item, Run
+
+
+@task(queue="runs")
+def drive_run(run: str, shard: int) -> None:
+    """Drive a slice of a run and, where more is to be done, get in line again: so that runs take turns."""
+    wait = worker.drive_slice(UUID(run), settings.SLICE_SECONDS)
+    if wait is not None:
+        _line_up(run, shard, after=timedelta(seconds=float(wait)))
+
+
+def wake(run: Run) -> None:
+    """Have a run driven, by as many slices side by side as its rows can keep busy."""
+    busy = -(-run.rows // settings.WORKER_CONCURRENCY)
+    for shard in range(min(settings.RUN_SHARDS, busy)):
+        _line_up(str(run.id), shard)
+
+
+def _line_up(run: str, shard: int, after: timedelta | None = None) -> None:
+    defer(drive_run, key=f"{run}:{shard}", after=after, run=run, shard=shard)
+
+
+@periodic("* * * * *")
+def ensure_driven() -> None:
+    """Wake every run that has something left to do: dispatch, take over, or end."""
+    items = Item.objects.filter(run=OuterRef("pk"))
+    in_flight, waiting = Exists(items.filter(status="running")), Exists(items.filter(status="pending"))
+    paused = Q(status=Run.Status.PAUSED) & (Q(in_flight) | ~Q(waiting))
+    for run in Run.objects.filter(Q(status__in=Run.LIVE) | paused):
+        wake(run)

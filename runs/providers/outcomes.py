@@ -1,0 +1,148 @@
+"""What a provider's answer means for billing: its outcome, its cost, and why, in words for a person. Pure.
+
+For `http.py`, which gets the answers, and `dispatch.py`, which settles them. Laws: what is not known to be uncharged
+is never bought again, so an answer nobody can use is None, and the same attempt is asked again with the same key.
+A cost is exact, rounded down to four places and never below 0; one that cannot be read costs nothing.
+"""
+
+import json
+from collections.abc import Mapping
+from decimal import ROUND_DOWN, Decimal, InvalidOperation
+from typing import Any, NamedTuple
+
+from runs.cascade import Step, plain
+
+PLACES = Decimal("0.0001")
+LARGEST = Decimal(10) ** 14  # numeric(18, 4)
+LONGEST_WAIT = 300
+# Refused at the door, before anything was done, where the provider names no charge.
+REFUSED = {
+    400: "invalid request",
+    401: "not signed in",
+    402: "not paid for",
+    403: "not allowed",
+    404: "not found",
+    405: "not allowed",
+    413: "too large",
+    415: "invalid request",
+    422: "invalid input",
+    429: "too many requests",
+}
+
+
+class Outcome(NamedTuple):
+    """How an attempt ended. `wait`: seconds until the same tool may be tried again, where it refused only for now."""
+
+    outcome: str
+    cost: Decimal
+    reason: str
+    result: dict[str, Any] | None = None
+    reference: str = ""
+    wait: int | None = None
+
+
+def read(status: int, headers: Mapping[str, str], body: bytes, step: Step, tries: int) -> Outcome | None:
+    """Read a provider's answer to the `tries`-th try of a step; None where it says nothing that can be used."""
+    try:
+        said = json.loads(body, parse_float=Decimal, parse_constant=_no_number)
+    except (ValueError, RecursionError):
+        said = None
+    if not isinstance(said, dict):
+        said = {}
+    if status == 200:
+        return _answered(said, step)
+    return _refused(status, headers, said, step, tries)
+
+
+def not_sent(tries: int, why: str) -> Outcome:
+    """Say what a call that never left is: refused uncharged, for now."""
+    return Outcome("failed_before_billing", Decimal(0), f"Not sent: {why}. Nothing was charged.", wait=_pause(tries))
+
+
+def _answered(said: dict[str, Any], step: Step) -> Outcome | None:
+    if "result" not in said or not isinstance(said["result"], dict | None):
+        return None
+    found = bool(said["result"])
+    cost, why = _billed(said, "cost", step)
+    outcome = "succeeded" if found else "no_result"
+    reason = f"{'Answered' if found else 'Nothing found'}. {why}"
+    return Outcome(outcome, cost, reason, _storable(said["result"]) if found else None, _reference(said))
+
+
+def _refused(status: int, headers: Mapping[str, str], said: dict[str, Any], step: Step, tries: int) -> Outcome | None:
+    charged = said.get("charged")
+    if charged is None and status not in REFUSED:
+        return None
+    error = said.get("error")
+    words = error.get("message") if isinstance(error, dict) else None
+    what = _clean(str(words or REFUSED.get(status, f"error {status}"))).rstrip(".")[:100]
+    if charged is not None and _credits(charged) != 0:
+        cost, why = _billed(said, "charged", step)
+        return Outcome("failed_after_billing", cost, f"Failed after the charge: {what}. {why}", None, _reference(said))
+    wait = _asked_to_wait(headers, tries) if status == 429 else None
+    reason = f"Refused: {what}. Nothing was charged."
+    return Outcome("failed_before_billing", Decimal(0), reason, None, _reference(said), wait)
+
+
+def _billed(said: dict[str, Any], name: str, step: Step) -> tuple[Decimal, str]:
+    if step.byok:
+        return Decimal(0), "Paid on the organization's own account."
+    cost = _credits(said.get(name))
+    if cost is None and said.get(name) is None and step.flat:
+        return step.price, f"No cost was named; the price is {plain(step.price)}."
+    if cost is None:
+        return Decimal(0), "The cost could not be read; nothing was charged."
+    if cost > step.maximum:
+        return (
+            cost,
+            f"Billed {plain(cost)}; charged the tool's maximum of {plain(step.maximum)}, the rest was absorbed.",
+        )
+    return cost, f"Charged {plain(cost)}." if cost else "Free of charge."
+
+
+def _credits(said: object) -> Decimal | None:
+    if isinstance(said, bool) or not isinstance(said, int | Decimal | str):
+        return None
+    try:
+        credits = Decimal(said)
+    except InvalidOperation:
+        return None
+    if not credits.is_finite() or not 0 <= credits < LARGEST:
+        return None
+    return credits.quantize(PLACES, ROUND_DOWN) + 0
+
+
+def _asked_to_wait(headers: Mapping[str, str], tries: int) -> int:
+    asked = headers.get("retry-after", "")
+    seconds = int(asked) if asked.isascii() and asked.isdecimal() and len(asked) < 10 else _pause(tries)
+    return min(seconds, LONGEST_WAIT)
+
+
+def _pause(tries: int) -> int:
+    return min(2**tries, 30)
+
+
+def _reference(said: dict[str, Any]) -> str:
+    return _clean(str(said.get("id") or ""))[:120]
+
+
+def _storable(value: Any) -> Any:
+    """What PostgreSQL can keep as JSON: it takes no NUL and no half of a pair; decimals stay exact as strings."""
+    match value:
+        case str():
+            return _clean(value)
+        case dict():
+            return {_clean(name): _storable(each) for name, each in value.items()}
+        case list():
+            return [_storable(each) for each in value]
+        case Decimal():
+            return str(value)
+    return value
+
+
+def _clean(text: str) -> str:
+    return text.replace("\0", "").encode(errors="replace").decode()
+
+
+def _no_number(constant: str) -> None:
+    raise ValueError(f"{constant} is not JSON")

@@ -1,0 +1,150 @@
+"""One slice of a run: an event loop calls providers, while two threads claim and settle on connections of their own.
+
+For `jobs.py`, seeding and tests. Laws: it decides nothing about credits, `dispatch` does; it may die at any
+instruction, and whatever it had claimed is taken over when its lease runs out; a call of which nobody knows what became
+is left to just that.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
+from uuid import UUID, uuid4
+
+from django.conf import settings
+from django.db import connection
+
+from runs import dispatch
+from runs.cascade import place
+from runs.dispatch import Answer, Call
+from runs.models import Run
+from runs.providers.http import Wire
+
+log = logging.getLogger("oxygen.runs")
+
+BATCH = 200  # answers settled together at most
+GIVE_BACK = 2  # seconds between looks at what the run can no longer need
+
+
+def drive_slice(run_id: UUID, seconds: int) -> Decimal | None:
+    """Drive a run for so long, then finish what is in flight.
+
+    Answer after how many seconds to go on; None when the run has ended or somebody has to wake it first.
+    """
+    run = Run.objects.get(id=run_id)
+    if not run.is_open or run.status == Run.Status.AWAITING_APPROVAL:
+        return None
+    dispatch.begin(run)
+    connection.close()  # the slice's threads bring their own
+    asyncio.run(_Slice(run).drive(seconds))
+    return dispatch.rest(run)
+
+
+def drive_to_rest(run: Run) -> Run:
+    """Drive a run in this thread until it ends or pauses, and answer it as it is then."""
+    while (wait := drive_slice(run.id, 3600)) is not None:
+        time.sleep(float(wait))
+    run.refresh_from_db()
+    return run
+
+
+class _Thread:
+    """A thread with a database connection of its own."""
+
+    def __init__(self) -> None:
+        self._executor = ThreadPoolExecutor(max_workers=1)
+
+    async def do[**P, R](self, verb: Callable[P, R], *args: P.args, **facts: P.kwargs) -> R:
+        return await asyncio.get_running_loop().run_in_executor(self._executor, lambda: verb(*args, **facts))
+
+    async def close(self) -> None:
+        await self.do(connection.close)
+        self._executor.shutdown()
+
+
+class _Slice:
+    """What is in flight, by item and lease, from claim until settle; and whoever waits for that to change."""
+
+    def __init__(self, run: Run) -> None:
+        self.run, self.owner = run, uuid4()
+        self.limit: int = settings.WORKER_CONCURRENCY
+        self.flight: dict[tuple[int, ...], Call] = {}
+        self.answers: asyncio.Queue[Answer] = asyncio.Queue()
+        self.changed = asyncio.Event()
+
+    async def drive(self, seconds: int) -> None:
+        claimer, settler = _Thread(), _Thread()
+        try:
+            async with Wire(self.limit) as self.wire, asyncio.TaskGroup() as self.group:
+                steady = [
+                    self.group.create_task(self._settle(settler)),
+                    self.group.create_task(self._every(settings.LEASE_SECONDS / 3, claimer, self._renew)),
+                    self.group.create_task(self._every(GIVE_BACK, claimer, self._give_back)),
+                ]
+                await self._claim(claimer, seconds)
+                for task in steady:
+                    task.cancel()
+        finally:
+            await claimer.close()
+            await settler.close()
+
+    async def _claim(self, claimer: _Thread, seconds: int) -> None:
+        clock = asyncio.get_running_loop().time
+        stop = clock() + seconds
+        while True:
+            self.changed.clear()
+            free = self.limit - len(self.flight)
+            if clock() < stop and 4 * free >= self.limit:
+                self._send(await claimer.do(dispatch.claim, self.run, self.owner, free))
+            if not self.flight:
+                return
+            await self._change()
+
+    async def _change(self) -> None:
+        """Wait until something settled; not for long, for room is made by other slices as well."""
+        try:
+            async with asyncio.timeout(dispatch.AGAIN):
+                await self.changed.wait()
+        except TimeoutError:
+            pass
+
+    def _send(self, calls: list[Call]) -> None:
+        for call in calls:
+            self.flight[call[:2]] = call
+            self.group.create_task(self._ask(call))
+
+    async def _ask(self, call: Call) -> None:
+        answer = await self.wire.ask(self.run.id, call, self.run.cascade[place(call.number)[0]])
+        if answer is None:
+            log.warning(
+                "run %s, item %s: no usable answer, asked again when its lease runs out", self.run.id, call.item
+            )
+            del self.flight[call[:2]]
+            self.changed.set()
+        else:
+            self.answers.put_nowait(answer)
+
+    async def _settle(self, settler: _Thread) -> None:
+        """Settle what came in while the last batch was being settled: the busier, the larger."""
+        while True:
+            batch = [await self.answers.get()]
+            while len(batch) < BATCH and not self.answers.empty():
+                batch.append(self.answers.get_nowait())
+            calls = await settler.do(dispatch.settle, self.run, self.owner, batch)
+            for answer in batch:
+                del self.flight[answer.call[:2]]
+            self._send(calls)
+            self.changed.set()
+
+    async def _every(self, seconds: float, thread: _Thread, verb: Callable[[], object]) -> None:
+        while True:
+            await asyncio.sleep(seconds)
+            await thread.do(verb)
+
+    def _renew(self) -> None:
+        dispatch.renew(self.run, self.owner, list(self.flight.values()))
+
+    def _give_back(self) -> None:
+        dispatch.give_back(self.run)
