@@ -17,7 +17,7 @@ from oxygen_site.clock import clock, new_id
 from oxygen_site.transactions import Refused, intention
 from runs import dispatch, today
 from runs.cascade import Step, plain, unit
-from runs.estimates import Estimate, Quoted, estimate
+from runs.estimates import Quoted, estimate
 from runs.jobs import wake
 from runs.models import Column, Item, Run, Table
 
@@ -140,7 +140,14 @@ def _drafted(
     """A run not saved yet, with today's terms frozen on it; Refused where it may not start."""
     quoted = today.tools(column)
     terms = estimate(len(rows), quoted)
-    _refuse_unpriced(terms)
+    if terms.min is None or terms.likely is None or terms.max is None:
+        raise Refused(
+            "price_unknown",
+            f"{', '.join(terms.unpriced)} has no price yet, so what the run may cost is unknown. "
+            "Take it out of the column, or ask Oxygen for its price.",
+            422,
+            coverage=terms.coverage,
+        )
     steps = _frozen(quoted)
     most = unit(steps)
     if most and cap is None:
@@ -177,17 +184,6 @@ def _drafted(
         rows=len(rows),
         created_at=clock(),
     )
-
-
-def _refuse_unpriced(terms: Estimate) -> None:
-    if terms.unpriced:
-        raise Refused(
-            "price_unknown",
-            f"{', '.join(terms.unpriced)} has no price yet, so what the run may cost is unknown. "
-            "Take it out of the column, or ask Oxygen for its price.",
-            422,
-            coverage=terms.coverage,
-        )
 
 
 def _frozen(quoted: Sequence[Quoted]) -> list[Step]:

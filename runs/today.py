@@ -4,6 +4,7 @@ For `lifecycle.py`, which freezes both on a run, and for the pages that show an 
 """
 
 from collections.abc import Iterable
+from uuid import UUID
 
 from django.db.models import Exists, OuterRef, Q, QuerySet, Sum
 
@@ -42,7 +43,7 @@ def estimated(column: Column, limit: int | None = None) -> Estimate:
     return estimate(rows_to_fill(column)[:limit].count(), tools(column))
 
 
-def _observed(org: object, names: Iterable[str]) -> dict[str, tuple[int, int]]:
+def _observed(org: UUID, names: Iterable[str]) -> dict[str, tuple[int, int]]:
     settled = ~Q(outcome="failed_before_billing")
     sums = (
         UsageByTool.objects.filter(settled, org=org, tool__in=list(names))

@@ -1,0 +1,196 @@
+"""What the pages ask about runs: cards, lists, receipts, items with their attempts. Reads only.
+
+Each function says its cost in queries, the same however long the lists are. Figures of credits come from the ledger's
+reservation and entries, never from adding up what attempts claim.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from django.db.models import FETCH_RAISE, Case, Count, QuerySet, Value, When
+
+from billing.models import Entry, Organization, Reservation
+from runs.cascade import ZERO, plain
+from runs.models import Attempt, Item, Run
+
+PAGE = 50
+
+
+@dataclass(frozen=True)
+class RunCard:
+    """A run with its items counted and its credits as booked, and what a person may do with it now."""
+
+    run: Run
+    pending: int
+    running: int
+    succeeded: int
+    failed: int
+    cancelled: int
+    reserved: Decimal  # what it has drawn and not given back, captured included
+    captured: Decimal
+    held: Decimal
+    absorbed: Decimal
+    released: Decimal
+
+    @property
+    def done(self) -> int:
+        return self.succeeded + self.failed + self.cancelled
+
+    @property
+    def room(self) -> Decimal:
+        """What further items may still hold."""
+        return self.reserved - self.captured - self.held
+
+    @property
+    def open_hold(self) -> Decimal:
+        """What the org cannot spend elsewhere because of this run."""
+        return self.reserved - self.captured
+
+    @property
+    def at_cap(self) -> bool:
+        return bool(self.run.unit) and self.pending > 0 and not self.running and self.room < self.run.unit
+
+    @property
+    def can_pause(self) -> bool:
+        return self.run.status in Run.PAUSABLE
+
+    @property
+    def can_resume(self) -> bool:
+        return self.run.status == Run.Status.PAUSED and not self.at_cap
+
+    @property
+    def can_cancel(self) -> bool:
+        return self.can_pause or self.run.status == Run.Status.PAUSED
+
+    @property
+    def can_continue(self) -> bool:
+        return self.run.status == Run.Status.PAUSED and self.pending > 0 and not self.running
+
+    @property
+    def why(self) -> str:
+        """Why a paused run cannot simply be resumed; empty where it can."""
+        if self.run.status != Run.Status.PAUSED or not self.at_cap:
+            return ""
+        return (
+            f"Its cap has room for {plain(self.room)} more credits, and one more row may cost {plain(self.run.unit)}. "
+            "Continue with a new cap instead."
+        )
+
+
+@dataclass(frozen=True)
+class RunsPage:
+    cards: list[RunCard]
+    next: UUID | None  # `before` of the following page
+
+
+@dataclass(frozen=True)
+class AttemptLine:
+    """One call, with what the ledger says it cost; credits are None while it is under way."""
+
+    attempt: Attempt
+    credits: Decimal | None
+    absorbed: Decimal
+
+
+@dataclass(frozen=True)
+class ItemLine:
+    item: Item
+    attempts: list[AttemptLine]
+
+    @property
+    def credits(self) -> Decimal:
+        return sum((line.credits or ZERO for line in self.attempts), ZERO)
+
+
+@dataclass(frozen=True)
+class ItemsPage:
+    lines: list[ItemLine]
+    next: int | None  # `after` of the following page
+
+
+def attention(org: Organization) -> list[RunCard]:
+    """The org's paused runs, then its live ones, newest first. Three queries."""
+    paused_first = Case(When(status=Run.Status.PAUSED, then=Value(0)), default=Value(1))
+    return _cards(_runs(org).filter(status__in=Run.OPEN).order_by(paused_first, "-id"))
+
+
+def runs_page(org: Organization, *, before: UUID | None = None, status: str | None = None) -> RunsPage:
+    """The org's runs, newest first, fifty a page. Three queries."""
+    runs = _runs(org).order_by("-id")
+    if before:
+        runs = runs.filter(id__lt=before)
+    if status:
+        runs = runs.filter(status=status)
+    cards = _cards(runs[: PAGE + 1])
+    return RunsPage(cards[:PAGE], cards[PAGE - 1].run.id if len(cards) > PAGE else None)
+
+
+def receipt(run: Run) -> RunCard:
+    """What a run held, captured, gave back and did. Two queries."""
+    return _cards([run])[0]
+
+
+def items_page(run: Run, *, after: int = 0, status: str | None = None, outcome: str | None = None) -> ItemsPage:
+    """A run's items by number with their attempts, fifty a page. Three queries."""
+    items = run.items.select_related("row").filter(number__gt=after).order_by("number")
+    if status:
+        items = items.filter(status=status)
+    if outcome:
+        items = items.filter(number__in=run.attempts.filter(outcome=outcome).values("item"))
+    found = list(items.fetch_mode(FETCH_RAISE)[: PAGE + 1])
+    shown = found[:PAGE]
+    numbers = [item.number for item in shown]
+    entries = {
+        (entry.item, entry.attempt): entry
+        for entry in Entry.objects.filter(org=run.org_id, source=run.id, item__in=numbers)
+    }
+    attempts: dict[int, list[AttemptLine]] = defaultdict(list)
+    for attempt in run.attempts.filter(item__in=numbers).order_by("item", "number").fetch_mode(FETCH_RAISE):
+        entry = entries.get((attempt.item, attempt.number))
+        credits, absorbed = (entry.amount, entry.cost - entry.amount) if entry else (None, ZERO)
+        attempts[attempt.item].append(AttemptLine(attempt, credits, absorbed))
+    lines = [ItemLine(item, attempts[item.number]) for item in shown]
+    return ItemsPage(lines, shown[-1].number if len(found) > PAGE else None)
+
+
+def _runs(org: Organization) -> QuerySet[Run]:
+    return Run.objects.filter(org=org).select_related("table", "column", "member").fetch_mode(FETCH_RAISE)
+
+
+def _cards(runs: Iterable[Run]) -> list[RunCard]:
+    listed = list(runs)
+    ids = [run.id for run in listed]
+    reservations = {
+        held.run: held for held in Reservation.objects.filter(org__in={run.org_id for run in listed}, run__in=ids)
+    }
+    counts = _counts(ids)
+    return [_card(run, counts[run.id], reservations.get(run.id)) for run in listed]
+
+
+def _counts(ids: Sequence[UUID]) -> dict[UUID, Counter[str]]:
+    counts: dict[UUID, Counter[str]] = defaultdict(Counter)
+    for run, status, number in (
+        Item.objects.filter(run__in=ids).values_list("run", "status").annotate(n=Count("number"))
+    ):
+        counts[run][status] = number
+    return counts
+
+
+def _card(run: Run, count: Counter[str], held: Reservation | None) -> RunCard:
+    figures: dict[str, Any] = {status: count[status] for status in Item.Status.values}
+    if held is None:  # awaiting approval: it holds nothing yet
+        return RunCard(run, **figures, reserved=ZERO, captured=ZERO, held=ZERO, absorbed=ZERO, released=ZERO)
+    drawn = min(held.cap, held.estimated_max)
+    return RunCard(
+        run,
+        **figures,
+        reserved=held.reserved,
+        captured=held.captured,
+        held=held.held,
+        absorbed=held.absorbed,
+        released=drawn - held.reserved,
+    )
