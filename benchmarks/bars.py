@@ -1,0 +1,44 @@
+"""Bars: what a benchmark promises, said as ratios of two sides measured in the same round.
+
+For the benchmarks alone. The law: a machine's neighbours and its mood move both sides of a round alike, so the two are
+never compared across rounds; the figure is the median of the rounds' ratios, and a miss ends the program with 1.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from statistics import median, quantiles
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One figure a round. `least` or `most` is the bar; a figure with neither is told, and judged by nobody."""
+
+    name: str
+    figures: Sequence[float]
+    least: float | None = None
+    most: float | None = None
+
+    @property
+    def missed(self) -> bool:
+        middle = median(self.figures)
+        return (self.least is not None and middle < self.least) or (self.most is not None and middle > self.most)
+
+    def __str__(self) -> str:
+        low, _, high = quantiles(self.figures, n=4)
+        bar = f"≥ {self.least:g}" if self.least is not None else f"≤ {self.most:g}" if self.most is not None else ""
+        verdict = "" if not bar else "MISS" if self.missed else "ok"
+        return f"{self.name:<58} {median(self.figures):8.3f}  ({low:.3f} to {high:.3f})  {bar:>8}  {verdict}".rstrip()
+
+
+def judge(bars: Iterable[Bar]) -> int:
+    """Print a line for each bar: name, median ratio, its middle half, the bar, ok or MISS. Answer the exit code."""
+    missed = 0
+    for bar in bars:
+        print(bar, flush=True)
+        missed += bar.missed
+    return 1 if missed else 0
+
+
+def ratios(above: Sequence[float], below: Sequence[float]) -> list[float]:
+    """Divide two sides, round by round."""
+    return [a / b for a, b in zip(above, below, strict=True)]
