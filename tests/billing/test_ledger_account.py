@@ -36,7 +36,7 @@ def test_a_grants_entry_says_who_gave_what_and_why(acme: Organization) -> None:
         "granted",
         5,
         "user:operator",
-        "for the bug report",
+        "a bug found",
     )
     assert (entry.account_seq, entry.available_after, entry.drawn_after) == (2, 105, 0)
 
@@ -125,7 +125,7 @@ def test_only_exact_credits_come_through_the_door(acme: Organization, inexact: s
 
 
 def assert_burned_in_order(acme: Organization, **grants: tuple[float, float, str]) -> None:
-    """Give three grants in the order written, each (days to expiry, days since effective, key), and burn half of them."""
+    """Give three grants in the order written, each (days to expiry, days since effective, key), and draw on half."""
     now = clock() + timedelta(days=40)
     ids = {}
     for name, (days, since, key) in grants.items():
