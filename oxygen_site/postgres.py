@@ -167,8 +167,8 @@ class Server:
         fresh = self.data.with_name(f"{self.data.name}.new")
         if fresh.exists():
             shutil.rmtree(fresh)
-        command = [self.binaries / "initdb", "-D", fresh, f"--username={ROLE}", "--auth=trust", "--encoding=UTF8"]
-        command += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"]
+        command: list[str | Path] = [self.binaries / "initdb", "-D", fresh, f"--username={ROLE}", "--auth=trust"]
+        command += ["--encoding=UTF8", "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"]
         if not self.durable:
             command.append("--no-sync")
         done = subprocess.run(command, cwd="/", env=_environment(), capture_output=True, text=True, **_as(self.user))

@@ -22,7 +22,8 @@ IS_WORKER = "PYTEST_XDIST_WORKER" in os.environ
 NAME = f"tests-{os.getpid()}"
 
 os.environ["OXYGEN_ENV"] = "test"
-os.environ.setdefault("DATABASE_URL", postgres.url(postgres.home() / NAME))
+OURS = postgres.url(postgres.home() / NAME)
+os.environ.setdefault("DATABASE_URL", OURS)
 if not IS_WORKER:
     os.environ["OXYGEN_TEST_RUN"] = str(os.getpid())
 
@@ -35,13 +36,9 @@ def pytest_configure(config: pytest.Config) -> None:
     global _server
     if IS_WORKER or config.option.collectonly or config.option.help:
         return
-    if os.environ["DATABASE_URL"] == postgres.url(postgres.home() / NAME):
+    if os.environ["DATABASE_URL"] == OURS:
         _server = postgres.start(postgres.home() / NAME, durable=False)
-    try:
-        _make_template()
-    except BaseException:
-        pytest_unconfigure(config)
-        raise
+    _make_template()
 
 
 def pytest_report_header() -> str:
@@ -50,12 +47,10 @@ def pytest_report_header() -> str:
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     global _server
-    if IS_WORKER:
-        return
     if _server is not None:
         _server.remove()
         _server = None
-    elif not config.option.collectonly:
+    elif not IS_WORKER and os.environ["DATABASE_URL"] != OURS:
         drop(TEMPLATE)
 
 
@@ -96,7 +91,7 @@ def pointed_at(database: str) -> Iterator[None]:
 def _make_template() -> None:
     _administer(f'CREATE DATABASE "{TEMPLATE}"')
     migrated = subprocess.run(
-        [sys.executable, "manage.py", "migrate", "--verbosity=0"],
+        [sys.executable, "manage.py", "migrate", "--verbosity=0", "--skip-checks"],
         cwd=postgres.CLONE,
         env=os.environ | {"DATABASE_URL": address(TEMPLATE)},
         capture_output=True,

@@ -9,6 +9,7 @@ from oxygen_site import jobs
 
 class Command(BaseCommand):
     help = "Run a worker."
+    requires_system_checks = []
 
     def handle(self, *args: Any, **options: Any) -> None:
         jobs.work()
