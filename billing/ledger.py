@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from decimal import Decimal
+from functools import cache
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -175,17 +176,29 @@ def pause(org: UUID, run: UUID, paused: bool) -> None:
 
 
 _BATCH = (
-    "(%s, %s, %b::int[], %b::smallint[], %b::text[], %b::text[], %b::boolean[], %b::text[],"
+    "(%t, %t, %t::int[], %t::smallint[], %t::text[], %t::text[], %t::boolean[], %t::text[],"
     " %t::numeric[], %t::numeric[], %t::numeric[])"
 )
 _SETTLE = "SELECT ledger.settle" + _BATCH
-_SETTLE_SLOW = "SELECT * FROM ledger.settle_slow" + _BATCH
+_SETTLE_SLOW = "SELECT * FROM ledger.settle_slow" + _BATCH  # noqa: S608
+
+
+@cache  # of providers, tools and outcomes there are few
+def _quoted(name: str) -> str:
+    return '"' + name.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def _batch(org: UUID, run: UUID, attempts: Sequence[Settled]) -> list[Any]:
-    columns = [list(column) for column in zip(*attempts, strict=True)]
-    # Array literals: exact, and a tenth of the cost of psycopg's lists of Decimal.
-    return [org, run, *columns[:6], *("{" + ",".join(map(str, column)) + "}" for column in columns[6:])]
+    item, attempt, provider, tool, byok, outcome, *credits = zip(*attempts, strict=True)
+    columns = (
+        *(map(str, column) for column in (item, attempt)),
+        *(map(_quoted, column) for column in (provider, tool)),
+        map(str, byok),
+        map(_quoted, outcome),
+        *(map(str, column) for column in credits),
+    )
+    # Array literals: exact, and a tenth of what psycopg's own lists cost the client.
+    return [org, run, *("{" + ",".join(column) + "}" for column in columns)]
 
 
 def settle(org: UUID, run: UUID, attempts: Sequence[Settled]) -> Decimal:
