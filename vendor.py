@@ -1,7 +1,8 @@
-"""The assets that other people made: fonts, icons and Plotly's script, kept in the tree at the versions `vendor.json` names.
+"""The assets other people made: fonts, icons and Plotly's script, kept in the tree at the versions of `vendor.json`.
 
-`vendor.py fetch` packs each package with npm (which verifies its integrity), takes the named files and the licence out, and
-writes `vendor.lock.json`. `vendor.py check` needs no network: every locked file is there, byte for byte, and nothing else is.
+`vendor.py fetch` packs each package with npm (which verifies its integrity), takes the named files and the licence out,
+and writes `vendor.lock.json`. `vendor.py check` needs no network: every locked file is there, byte for byte, and
+nothing else is.
 Node is needed by whoever changes a version, never to build or to run.
 """
 

@@ -1,7 +1,7 @@
 """Credit months: the spans in which a plan gives its credits. Pure; anybody may use it.
 
 A month is counted from its anchor (for the free plan the org's creation), in UTC, and begins on the month's last day
-where there is no such day. Always from the anchor, never from the month before, so that a 31st comes back after February.
+where there is no such day. Always from the anchor, never from the month before: a 31st comes back after February.
 """
 
 from calendar import monthrange

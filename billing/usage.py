@@ -1,10 +1,9 @@
 """Where an org's credits went: by day, by provider, charge by charge. Reads only; for pages and the API.
 
-Sums come from the rollups, cut in the org's own days and kept in the settling transaction, never from entries: their cost
-follows the days shown, not the history behind them. Charges come from the entries, by keyset over (org, at).
+Sums come from the rollups, cut in the org's own days and kept in the settling transaction, never from entries: their
+cost follows the days shown, not the history behind them. Charges come from the entries, by keyset over (org, at).
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
@@ -34,7 +33,7 @@ class Span:
         return [self.first + timedelta(days=n) for n in range((self.last - self.first).days + 1)]
 
     @property
-    def before(self) -> Span:
+    def before(self) -> "Span":
         """As many days, right before."""
         length = timedelta(days=len(self.days))
         return Span(self.key, self.first - length, self.last - length, self.zone)
@@ -76,9 +75,13 @@ class Usage:
     own_keys: list[tuple[str, int]]
 
     @property
+    def grew(self) -> bool:
+        return self.total >= self.before
+
+    @property
     def change(self) -> Decimal | None:
-        """The growth over as many days before, as a share; None where nothing was used then."""
-        return self.total / self.before - 1 if self.before else None
+        """How far it grew or shrank against as many days before, as a share; None where nothing was used then."""
+        return abs(self.total - self.before) / self.before if self.before else None
 
     @property
     def by_day(self) -> list[tuple[date, Decimal]]:
@@ -88,12 +91,16 @@ class Usage:
         ]
 
     @property
-    def a_day(self) -> Decimal:
-        return self.total / len(self.span.days)
+    def daily(self) -> list[Decimal]:
+        return [self.total, *(credits for _, credits in self.by_day)]
 
     @property
-    def column(self) -> Iterator[Decimal]:
-        return (part.credits for part in self.providers)
+    def calls(self) -> int:
+        return sum(part.calls for part in self.providers)
+
+    @property
+    def column(self) -> list[Decimal]:
+        return [self.total, *(part.credits for part in self.providers)]
 
 
 def used(org: Organization, span: Span) -> Usage:
@@ -146,7 +153,7 @@ def captured_since(org: Organization, day: date) -> Decimal:
 
 
 def pace(org: Organization, today: date) -> Decimal | None:
-    """Average the captured credits a day over the seven days before `today`; None under three active days. One query."""
+    """Average what was captured a day in the seven days before `today`; None under three active days. One query."""
     week = (
         UsageByTool.objects.filter(org=org.id, day__range=(today - timedelta(days=7), today - timedelta(days=1)))
         .values_list("day")
@@ -176,7 +183,7 @@ def charges(
     provider: str | None = None,
     day: date | None = None,
     run: UUID | None = None,
-    before: Keyset | None = None,
+    before: "Keyset | None" = None,
 ) -> Charges:
     """List attempts that settled in a span or on one day of it, 50 a page. Two queries; the count is the rollups'."""
     start, end = span.instants(day)
@@ -216,11 +223,11 @@ class Keyset:
     attempt: int
 
     @classmethod
-    def of(cls, entry: Entry) -> Keyset:
+    def of(cls, entry: Entry) -> "Keyset":
         return cls(entry.at, entry.source, entry.item, entry.attempt)
 
     @classmethod
-    def read(cls, text: str) -> Keyset:
+    def read(cls, text: str) -> "Keyset":
         """Read what `text` wrote; ValueError for anything else."""
         at, source, item, attempt = text.split("_")
         return cls(datetime.strptime(at, _AT).replace(tzinfo=UTC), UUID(source), int(item), int(attempt))

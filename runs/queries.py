@@ -41,6 +41,26 @@ class RunCard:
         return self.succeeded + self.failed + self.cancelled
 
     @property
+    def share(self) -> Decimal:
+        return Decimal(self.done) / self.run.rows
+
+    @property
+    def drawn(self) -> Decimal:
+        """What it reserved at its start."""
+        return self.reserved + self.released
+
+    @property
+    def column(self) -> list[Decimal]:
+        """The receipt's figures."""
+        return [self.run.estimated, self.run.cap or ZERO, self.captured, self.open_hold, self.released]
+
+    @property
+    def tabs(self) -> list[tuple[str | None, str, int]]:
+        """The items by status: value, name and how many; first all of them, and none that are empty."""
+        counts = [(status.value, status.label.lower(), getattr(self, status)) for status in Item.Status]
+        return [(None, "all", self.run.rows), *(tab for tab in counts if tab[2])]
+
+    @property
     def room(self) -> Decimal:
         """What further items may still hold."""
         return self.reserved - self.captured - self.held
@@ -86,6 +106,14 @@ class RunsPage:
     cards: list[RunCard]
     next: UUID | None  # `before` of the following page
 
+    @property
+    def captured(self) -> list[Decimal]:
+        return [card.captured for card in self.cards]
+
+    @property
+    def caps(self) -> list[Decimal]:
+        return [card.run.cap or ZERO for card in self.cards]
+
 
 @dataclass(frozen=True)
 class AttemptLine:
@@ -102,6 +130,12 @@ class ItemLine:
     attempts: list[AttemptLine]
 
     @property
+    def title(self) -> str:
+        """The row's first cell that says something, for a person to know it by."""
+        cells = (str(cell) for cell in self.item.row.data.values() if cell)
+        return next(cells, f"Row {self.item.number}")
+
+    @property
     def credits(self) -> Decimal:
         return sum((line.credits or ZERO for line in self.attempts), ZERO)
 
@@ -111,6 +145,10 @@ class ItemsPage:
     lines: list[ItemLine]
     next: int | None  # `after` of the following page
 
+    @property
+    def column(self) -> list[Decimal]:
+        return [line.credits for line in self.lines]
+
 
 def attention(org: Organization) -> list[RunCard]:
     """The org's paused runs, then its live ones, newest first. Three queries."""
@@ -119,12 +157,12 @@ def attention(org: Organization) -> list[RunCard]:
 
 
 def runs_page(org: Organization, *, before: UUID | None = None, status: str | None = None) -> RunsPage:
-    """The org's runs, newest first, fifty a page. Three queries."""
+    """The org's runs, newest first, fifty a page; of one status, or `open` ones. Three queries."""
     runs = _runs(org).order_by("-id")
     if before:
         runs = runs.filter(id__lt=before)
     if status:
-        runs = runs.filter(status=status)
+        runs = runs.filter(status__in=Run.OPEN if status == "open" else [status])
     cards = _cards(runs[: PAGE + 1])
     return RunsPage(cards[:PAGE], cards[PAGE - 1].run.id if len(cards) > PAGE else None)
 
@@ -134,9 +172,13 @@ def receipt(run: Run) -> RunCard:
     return _cards([run])[0]
 
 
-def items_page(run: Run, *, after: int = 0, status: str | None = None, outcome: str | None = None) -> ItemsPage:
+def items_page(
+    run: Run, *, after: int = 0, status: str | None = None, outcome: str | None = None, number: int | None = None
+) -> ItemsPage:
     """A run's items by number with their attempts, fifty a page. Three queries."""
     items = run.items.select_related("row").filter(number__gt=after).order_by("number")
+    if number:
+        items = items.filter(number=number)
     if status:
         items = items.filter(status=status)
     if outcome:

@@ -1,0 +1,73 @@
+"""What billing's pages show of runs. They join here, in the template, for `billing` imports nothing of `runs`."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+from uuid import UUID
+
+from django import template
+from django.db.models import FETCH_RAISE
+
+from billing import access
+from billing.models import Entry
+from runs import queries
+from runs.models import Provider, Run
+
+register = template.Library()
+SHOWN = 12
+
+
+@register.inclusion_tag("runs/_attention.html", takes_context=True)
+def attention(context: Any, refusal: Any = None, refused: Run | None = None) -> dict[str, Any]:
+    """Show the paused and live runs of the request's org, and what this person may do with them. Three queries."""
+    request = context["request"]
+    cards = queries.attention(request.org)
+    return {
+        **attended(cards),
+        "request": request,
+        "csrf_token": context.get("csrf_token"),
+        "refusal": refusal,
+        "refused": refused,
+        "back": context.get("back") or request.path,
+    }
+
+
+def attended(cards: list[queries.RunCard]) -> dict[str, Any]:
+    """Part the cards in those that wait for a person and those at work; `seen` tells a poll whether that changed."""
+    waiting, live = ([card for card in cards if card.run.is_live is at_work] for at_work in (False, True))
+    return {
+        "waiting": waiting[:SHOWN],
+        "live": live[:SHOWN],
+        "more": len(waiting[SHOWN:]) + len(live[SHOWN:]),
+        "waiting_count": len(waiting),
+        "seen": "-".join(f"{card.run.id.hex[-6:]}{card.run.status[:2]}" for card in cards[: 2 * SHOWN]),
+    }
+
+
+@register.simple_tag(takes_context=True)
+def may_steer(context: Any, run: Run) -> bool:
+    """Say whether the person at the page may pause, resume, cancel or continue the run."""
+    return access.may_steer(context["request"], run)
+
+
+@register.simple_tag
+def provider_names() -> dict[str, str]:
+    """Read the providers' names by id. One query."""
+    return dict(Provider.objects.values_list("id", "name"))
+
+
+@register.filter
+def named(names: Mapping[str, str], provider: str) -> str:
+    return names.get(provider, provider)
+
+
+@register.simple_tag(takes_context=True)
+def runs_of(context: Any, entries: Iterable[Entry], asked: UUID | None = None) -> dict[UUID, Run]:
+    """Read the runs that these entries belong to, by id, and one asked for. One query."""
+    ids = {entry.source for entry in entries} | ({asked} if asked else set())
+    runs = Run.objects.filter(org=context["request"].org, id__in=ids).select_related("table")
+    return {run.id: run for run in runs.only("name", "table__name").fetch_mode(FETCH_RAISE)}
+
+
+@register.filter
+def of(runs: Mapping[UUID, Run], run: UUID) -> Run | None:
+    return runs.get(run)

@@ -1,0 +1,253 @@
+"""The runs' pages: the list, a new run, one run's receipt, and what a person may say to it.
+
+Every action is one form: with htmx it answers the piece of the page it was said on, without it leads back there. A
+refusal stands in place, beside the run it is about, with its status.
+"""
+
+from collections.abc import Callable
+from decimal import Decimal, InvalidOperation
+from typing import Any
+from uuid import UUID
+
+from django.http import Http404, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
+from django.utils.http import url_has_allowed_host_and_scheme
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+from django_htmx.http import HttpResponseClientRedirect, retarget, reswap, trigger_client_event
+
+from billing import access, balance
+from billing.access import OrgRequest, org_page
+from oxygen_site.clock import clock
+from oxygen_site.htmx import page
+from oxygen_site.transactions import Refused
+from runs import lifecycle, queries, today
+from runs.cascade import plain
+from runs.estimates import estimate
+from runs.forms import CapForm, ItemsFilter, RunForm, RunsFilter
+from runs.models import Run
+from runs.templatetags.runs import attended
+
+PIECES = ("run", "receipt", "items")  # of a run's page
+
+
+@require_safe
+@org_page(may="read")
+def index(request: OrgRequest) -> HttpResponse:
+    asked = _filters(RunsFilter(request.GET))
+    context = {
+        "section": "runs",
+        "may_start": access.may(request.role, "start_runs"),
+        "asked": asked,
+        "statuses": Run.Status,
+        "listed": queries.runs_page(request.org, before=asked["before"], status=asked["status"]),
+    }
+    return page(request, "runs/index.html", context, fragment="list")
+
+
+@require_safe
+@org_page(may="read")
+def attention(request: OrgRequest) -> HttpResponse:
+    """The live runs' figures, for a page that watches them; the whole card once a run began, stopped or ended."""
+    state = attended(queries.attention(request.org))
+    back = _back(request.GET.get("back", ""), request)
+    if state["seen"] != request.GET.get("seen"):
+        return reswap(retarget(_attention(request, back), "#runs"), "outerHTML")
+    return render(request, "runs/_live.html", state | _balance(request, back))
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@org_page(may="start_runs")
+def new(request: OrgRequest) -> HttpResponse:
+    form = RunForm(request.org, request.POST or None, initial={"column": request.GET.get("column")})
+    if request.method != "POST":
+        return _plan(request, form)
+    if not form.is_valid():
+        return _plan(request, form, status=422)
+    facts = form.cleaned_data
+    if request.POST.get("do") != "start":
+        return _plan(request, form)
+    try:
+        run = lifecycle.create(
+            facts["column"].table, facts["column"], cap=facts["cap"], limit=facts["limit"], by=request.user
+        )
+    except Refused as refusal:
+        form.add_error(refusal.field if refusal.field in form.fields else None, refusal.message)
+        return _plan(request, form, status=refusal.status)
+    return redirect("runs:detail", request.org.slug, run.id)
+
+
+def _plan(request: OrgRequest, form: RunForm, status: int = 200) -> HttpResponse:
+    context: dict[str, Any] = {"section": "runs", "form": form}
+    facts = getattr(form, "cleaned_data", {})
+    if column := facts.get("column"):
+        terms = today.estimated(column, facts.get("limit"))
+        cap = _credits(facts.get("cap")) or terms.suggested_cap
+        holds = min(cap, terms.max) if cap is not None and terms.max is not None else None
+        available = balance.read(request.org, clock()).available
+        context["plan"] = {
+            "tools": today.tools(column),
+            "terms": terms,
+            "holds": holds,
+            "available": available,
+            "after": available - holds if holds is not None else None,
+            "column": [
+                value for value in (terms.min, terms.likely, terms.max, terms.suggested_cap, available) if value
+            ],
+        }
+        if not facts.get("cap") and terms.suggested_cap:
+            form.data = form.data | {"cap": plain(terms.suggested_cap)}
+    return page(request, "runs/new.html", context, fragment="plan", status=status)
+
+
+@require_safe
+@org_page(may="read")
+def detail(request: OrgRequest, run_id: UUID) -> HttpResponse:
+    return _show(request, _run(request, run_id))
+
+
+@require_POST
+@org_page(may="steer_own")
+def pause(request: OrgRequest, run_id: UUID) -> HttpResponse:
+    return _act(request, run_id, lambda run: lifecycle.pause(run, by=request.user))
+
+
+@require_POST
+@org_page(may="steer_own")
+def resume(request: OrgRequest, run_id: UUID) -> HttpResponse:
+    return _act(request, run_id, lambda run: lifecycle.resume(run, by=request.user))
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@org_page(may="steer_own")
+def cancel(request: OrgRequest, run_id: UUID) -> HttpResponse:
+    if request.method == "POST":
+        return _act(request, run_id, lambda run: lifecycle.cancel(run, by=request.user))
+    return _confirm(request, _run(request, run_id), "runs/cancel.html")
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@org_page(may="steer_own")
+def continue_run(request: OrgRequest, run_id: UUID) -> HttpResponse:
+    run = _run(request, run_id)
+    if request.method != "POST":
+        return _confirm(request, run, "runs/continue_run.html")
+    access.require_steering(request, run)
+    form = CapForm(request.POST)
+    cap = form.cleaned_data["cap"] if form.is_valid() else None
+    try:
+        continued = lifecycle.continue_remaining(run, cap=cap, by=request.user)
+    except Refused as refusal:
+        if refusal.code in ("wrong_state", "in_flight"):
+            return _answer(request, _run(request, run_id), refusal)
+        form.add_error(refusal.field if refusal.field in form.fields else None, refusal.message)
+        return _confirm(request, run, "runs/continue_run.html", form=form, status=refusal.status)
+    return _answer(request, continued)
+
+
+# ------------------------------------------------------------------ how an action answers
+
+
+def _act(request: OrgRequest, run_id: UUID, verb: Callable[[Run], Run]) -> HttpResponse:
+    run = _run(request, run_id)
+    access.require_steering(request, run)
+    try:
+        verb(run)
+    except Refused as refusal:
+        return _answer(request, _run(request, run_id), refusal)
+    return _answer(request, _run(request, run_id))
+
+
+def _answer(request: OrgRequest, run: Run, refusal: Refused | None = None) -> HttpResponse:
+    """Where the action was said: the card of paused and live runs, or the run's own page."""
+    back = _back(request.POST.get("back", ""), request)
+    own = reverse("runs:detail", args=[request.org.slug, run.id])
+    if not request.htmx:  # type: ignore[attr-defined]
+        return _show(request, run, refusal) if refusal else redirect(back or own)
+    if back:
+        answer = _attention(request, back, run, refusal)
+    elif request.resolver_match and run.id != request.resolver_match.kwargs["run_id"]:
+        return HttpResponseClientRedirect(own)  # continued: another run, another page
+    else:
+        answer = render(request, "runs/detail.html#run", _context(request, run, refusal))
+    answer.status_code = refusal.status if refusal else 200
+    return trigger_client_event(answer, "done", {})
+
+
+def _attention(request: OrgRequest, back: str, run: Run | None = None, refusal: Refused | None = None) -> HttpResponse:
+    context = {"back": back, "refusal": refusal, "refused": run} | _balance(request, back)
+    return render(request, "runs/_attended.html", context)
+
+
+def _balance(request: OrgRequest, back: str) -> dict[str, Any]:
+    """The billing page shows the balance beside the runs, so an answer to it brings both."""
+    if back != reverse("billing:overview", args=[request.org.slug]):
+        return {}
+    return {"balance": balance.read(request.org, clock()), "oob": True}
+
+
+def _confirm(
+    request: OrgRequest, run: Run, template: str, form: CapForm | None = None, status: int = 200
+) -> HttpResponse:
+    """The figures before a decision: in the dialog with htmx, else as a page of its own."""
+    access.require_steering(request, run)
+    card = queries.receipt(run)
+    rest = estimate(card.pending, today.tools(run.column))
+    facts = {
+        "section": "runs",
+        "run": run,
+        "card": card,
+        "rest": rest,
+        "form": form or CapForm(initial={"cap": rest.suggested_cap and plain(rest.suggested_cap)}),
+        "available": balance.read(request.org, clock()).available,
+        "back": _back((request.POST or request.GET).get("back", ""), request),
+    }
+    if not request.htmx:  # type: ignore[attr-defined]
+        return render(request, template, facts, status=status)
+    answer = render(request, f"{template}#confirm", facts | {"in_dialog": True}, status=status)
+    return reswap(retarget(answer, "#dialog-body"), "innerHTML")
+
+
+def _show(request: OrgRequest, run: Run, refusal: Refused | None = None) -> HttpResponse:
+    context = _context(request, run, refusal)
+    target = (request.htmx.target or "").rpartition("#")[2]  # type: ignore[attr-defined]
+    if target == "receipt" and request.GET.get("seen") != run.status:
+        return reswap(retarget(render(request, "runs/detail.html#run", context), "#run"), "outerHTML")
+    status = refusal.status if refusal else 200
+    return page(request, "runs/detail.html", context, fragment=target if target in PIECES else None, status=status)
+
+
+def _context(request: OrgRequest, run: Run, refusal: Refused | None) -> dict[str, Any]:
+    asked = _filters(ItemsFilter(request.GET))
+    return {
+        "section": "runs",
+        "run": run,
+        "card": queries.receipt(run),
+        "refusal": refusal,
+        "asked": asked,
+        "items": queries.items_page(run, after=asked["after"] or 0, status=asked["status"], number=asked["row"]),
+    }
+
+
+def _run(request: OrgRequest, run_id: UUID) -> Run:
+    runs = Run.objects.filter(org=request.org).select_related("table", "column", "member", "continues")
+    return get_object_or_404(runs, id=run_id)
+
+
+def _filters(form: Any) -> dict[str, Any]:
+    if not form.is_valid():
+        raise Http404("There is no such status, row or place in the list.")
+    return dict(form.cleaned_data)
+
+
+def _back(text: str, request: OrgRequest) -> str:
+    return text if url_has_allowed_host_and_scheme(text, {request.get_host()}) else ""
+
+
+def _credits(text: str | None) -> Decimal | None:
+    """What a cap field says, as far as it says something; what is wrong with it is `lifecycle`'s to say."""
+    try:
+        cap = Decimal(text or "")
+    except InvalidOperation:
+        return None
+    return cap if cap.is_finite() and cap > 0 else None
