@@ -21,7 +21,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from urllib.parse import quote
 
 OLDEST = 18
@@ -52,10 +52,10 @@ def demo() -> Path:
 
 def url(data: Path, database: str = DATABASE) -> str:
     """Say where the server of a data directory listens, whether or not it runs."""
-    return f"postgresql://{ROLE}@{quote(str(_socket_folder(data)), safe='')}/{database}"
+    return f"postgresql://{ROLE}@{quote(str(socket_folder(data)), safe='')}/{database}"
 
 
-def _socket_folder(data: Path) -> Path:
+def socket_folder(data: Path) -> Path:
     if os.geteuid() == 0:  # root's own runtime folder is closed to the server's user
         parent = "/run" if os.access("/run", os.W_OK) else tempfile.gettempdir()
     else:
@@ -73,18 +73,11 @@ def _short_hash(path: Path) -> str:
 class Server:
     """A running server. Who started it stops it; it also ends when its owner dies, however that happens."""
 
-    def __init__(self, data: Path, durable: bool = True) -> None:
+    def __init__(self, data: Path, durable: bool, lock: IO[str]) -> None:
         self.data = data
         self.durable = durable
+        self._lock = lock
         self.user = _server_user()
-        _make_folder(data.parent, self.user)
-        self._lock = data.with_name(f"{data.name}.lock").open("w")
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise Unavailable(
-                f"The database in {data} belongs to another running process; stop that one first."
-            ) from None
         self.binaries = _binaries(self.user)
         self.start()
 
@@ -98,7 +91,7 @@ class Server:
         if not self.data.exists():
             self._initialize()
         self._check_version()
-        folder = _socket_folder(self.data)
+        folder = socket_folder(self.data)
         _make_folder(folder, self.user)
         settings = {
             "listen_addresses": "",
@@ -126,8 +119,12 @@ class Server:
                 preexec_fn=end_with_owner(signal.SIGINT),
                 **_as(self.user),
             )
-        self._wait_until_ready()
-        self.create(DATABASE)
+        try:
+            self._wait_until_ready()
+            self.create(DATABASE)
+        except BaseException:
+            self.process.send_signal(signal.SIGINT)
+            raise
 
     def alive(self) -> bool:
         return self.process.poll() is None
@@ -141,13 +138,13 @@ class Server:
             except subprocess.TimeoutExpired:
                 self.process.send_signal(signal.SIGQUIT)
                 self.process.wait()
-        shutil.rmtree(_socket_folder(self.data), ignore_errors=True)
+        shutil.rmtree(socket_folder(self.data), ignore_errors=True)
         self._lock.close()
 
     def remove(self) -> None:
         """Stop, and throw the data away."""
         self.stop()
-        _remove(self.data)
+        throw_away(self.data)
 
     def create(self, database: str, template: str = "template1") -> str:
         """Make a database where there is none of that name; return its URL."""
@@ -201,7 +198,24 @@ def start(data: Path, durable: bool = True) -> Server:
 
     Not durable: fsync off, for throw-away clusters of tests.
     """
-    return Server(data, durable)
+    _make_folder(data.parent, _server_user())
+    lock = data.with_name(f"{data.name}.lock").open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return Server(data, durable, lock)
+    except BlockingIOError:
+        lock.close()
+        raise Unavailable(f"The database in {data} belongs to another running process; stop that one first.") from None
+    except BaseException:
+        lock.close()
+        raise
+
+
+def throw_away(data: Path) -> None:
+    """Remove a data directory that no server is using, and what lies beside it."""
+    shutil.rmtree(data, ignore_errors=True)
+    for beside in (".lock", ".log"):
+        data.with_name(data.name + beside).unlink(missing_ok=True)
 
 
 def _stop_leftover(data: Path) -> None:
@@ -366,12 +380,6 @@ def reachable(data: Path) -> Iterator[str]:
         yield server.url
     finally:
         server.stop()
-
-
-def _remove(path: Path) -> None:
-    shutil.rmtree(path, ignore_errors=True)
-    for beside in (".lock", ".log"):
-        path.with_name(path.name + beside).unlink(missing_ok=True)
 
 
 def main(arguments: list[str]) -> int:

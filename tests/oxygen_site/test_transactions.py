@@ -1,21 +1,12 @@
 """An intention happens whole or not at all, and is repeated only when the database failed it."""
 
 import threading
-from collections.abc import Iterator
 
 import psycopg
 import pytest
 from django.db import DatabaseError, IntegrityError, OperationalError, connection, transaction
 
 from oxygen_site.transactions import TRIES, Refused, intention
-
-
-@pytest.fixture
-def tally(fresh_database: str) -> Iterator["Tally"]:
-    """A table of marks: what was committed is what `read` finds, over a connection of its own."""
-    with connection.cursor() as cursor:
-        cursor.execute("CREATE TABLE tally (mark int PRIMARY KEY)")
-    return Tally(fresh_database)
 
 
 class Tally:
@@ -31,6 +22,14 @@ class Tally:
     def read(self) -> list[int]:
         with psycopg.connect(self.url) as other:
             return [mark for (mark,) in other.execute("SELECT mark FROM tally ORDER BY 1")]
+
+
+@pytest.fixture
+def tally(fresh_database: str) -> Tally:
+    """A table of marks: what was committed is what `read` finds, over a connection of its own."""
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE TABLE tally (mark int PRIMARY KEY)")
+    return Tally(fresh_database)
 
 
 def fail_in_the_database(sqlstate: str) -> None:
