@@ -6,6 +6,7 @@ is replayed under its own key when a lease has run out; a settle is fenced by ow
 nothing. Claim and settle never lock the run's row. Lock order: items by number, attempts, entries, reservation.
 """
 
+import json
 import logging
 from collections.abc import Sequence
 from decimal import Decimal
@@ -107,7 +108,7 @@ def _claim(run: Run, owner: UUID, n: int) -> list[Call]:
             first = run.cascade[0]
             step = {"provider": first.provider, "tool": first.tool, "byok": first.byok}
             calls += _query(START, numbers=pending[:admitted], **facts, **step)
-    return [Call(*call) for call in calls]
+    return [Call(*call, json.loads(row)) for *call, row in calls]  # a bare cursor answers JSON as text
 
 
 RENEW = """

@@ -14,7 +14,7 @@ from decimal import Decimal
 from uuid import UUID, uuid4
 
 from django.conf import settings
-from django.db import connection
+from django.db import connection, connections
 
 from runs import dispatch
 from runs.cascade import place
@@ -60,7 +60,7 @@ class _Thread:
         return await asyncio.get_running_loop().run_in_executor(self._executor, lambda: verb(*args, **facts))
 
     async def close(self) -> None:
-        await self.do(connection.close)
+        await self.do(connections.close_all)
         self._executor.shutdown()
 
 

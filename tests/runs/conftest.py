@@ -1,0 +1,89 @@
+"""What runs are made of: the catalog, tables of invented people, and the sandbox providers on a port of their own."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from decimal import Decimal
+from io import BytesIO, StringIO
+from typing import Any
+
+import httpx2
+import pytest
+from django.core.management import call_command
+
+from billing import books
+from billing.models import Organization, Reservation, User
+from runs import lifecycle
+from runs.models import Column, Run, Table
+from runs.tables import add_column, import_csv
+
+SURE = {"latency": 0, "rates": {}, "finds": 1}
+
+
+class Providers:
+    """The sandbox providers, seen from outside: their script and their own books."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._client = httpx2.Client(base_url=url, timeout=20)
+
+    def script(self, **wishes: Any) -> None:
+        self._client.post("/control", json=wishes).raise_for_status()
+
+    def reset(self) -> None:
+        self._client.delete("/control").raise_for_status()
+        self.script(**SURE)
+
+    def charges(self, run: Run) -> dict[str, Any]:
+        """What they say they charged for a run: calls, charges, total, by_key."""
+        statement: dict[str, Any] = self._client.get("/control/charges", params={"prefix": f"{run.id}:"}).json()
+        return statement
+
+
+@pytest.fixture(scope="session")
+def _providers() -> Iterator[Providers]:
+    command = [sys.executable, "-m", "sandbox.providers", "--port", "0", "--with-parent"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        yield Providers(process.stdout.readline().strip())
+        process.terminate()
+
+
+@pytest.fixture
+def providers(_providers: Providers, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Providers:
+    """Providers that answer at once, find something for every row and bill their tariff, until scripted otherwise."""
+    settings.PROVIDERS_URL = _providers.url
+    monkeypatch.setenv("OXYGEN_PROVIDERS_URL", _providers.url)
+    _providers.reset()
+    return _providers
+
+
+@pytest.fixture
+def catalog(ground: None) -> None:
+    call_command("sync_catalog", stdout=StringIO())
+
+
+def table_of(org: Organization, rows: int, name: str = "People") -> Table:
+    """Import a table of so many invented people."""
+    lines = [f"Given{n},Family{n},Company {n},company{n}.example" for n in range(rows)]
+    header = "first_name,last_name,company,domain"
+    return import_csv(org, name, BytesIO("\n".join([header, *lines]).encode()))
+
+
+def column_of(table: Table, *tools: str, key: str = "found") -> Column:
+    return add_column(table, key, "Found", tools)
+
+
+def start(org: Organization, by: User, *tools: str, rows: int, cap: Decimal | str | int | None) -> Run:
+    """Start a run of a cascade over a new table of so many rows."""
+    column = column_of(table_of(org, rows), *tools)
+    return lifecycle.create(column.table, column, cap=None if cap is None else str(cap), by=by)
+
+
+def booked(run: Run) -> Reservation:
+    return Reservation.objects.get(org=run.org_id, run=run.id)
+
+
+def assert_books_hold(*orgs: Organization) -> None:
+    for org in orgs:
+        assert books.drifts(org.id) == []
