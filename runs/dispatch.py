@@ -290,7 +290,8 @@ def enroll(run: Run, rows: Sequence[UUID]) -> None:
 
 def begin(run: Run) -> None:
     """Say that a queued run has begun."""
-    Run.objects.filter(id=run.id, status=Run.Status.QUEUED).update(status=Run.Status.RUNNING, started_at=clock())
+    queued = Run.objects.filter(id=run.id, status=Run.Status.QUEUED)
+    intention(lambda: queued.update(status=Run.Status.RUNNING, started_at=clock()))
 
 
 def give_back(run: Run) -> Decimal:

@@ -1,10 +1,12 @@
 """What runs are made of: the catalog, tables of invented people, and the sandbox providers on a port of their own."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
 from decimal import Decimal
 from io import BytesIO, StringIO
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -14,6 +16,7 @@ from django.core.management import call_command
 from billing import books
 from billing.models import Organization, Reservation, User
 from runs import lifecycle
+from runs.management.commands.sync_catalog import CATALOG
 from runs.models import Column, Run, Table
 from runs.tables import add_column, import_csv
 
@@ -58,9 +61,32 @@ def providers(_providers: Providers, settings: Any, monkeypatch: pytest.MonkeyPa
     return _providers
 
 
+TOOLS = {
+    "apollo.job_changes",
+    "hubspot.contact_upsert",
+    "hunter.email_finder",
+    "icypeas.email_finder",
+    "openai.ai_column",
+    "prospeo.email_finder",
+}
+
+
+@pytest.fixture(scope="session")
+def _catalog_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The product's own catalog, cut down to a handful of tools."""
+    wanted = [
+        provider | {"tools": tools}
+        for provider in json.loads(CATALOG.read_text("utf-8"))
+        if (tools := [tool for tool in provider["tools"] if tool["id"] in TOOLS])
+    ]
+    file = tmp_path_factory.mktemp("catalog") / "catalog.json"
+    file.write_text(json.dumps(wanted))
+    return file
+
+
 @pytest.fixture
-def catalog(ground: None) -> None:
-    call_command("sync_catalog", stdout=StringIO())
+def catalog(ground: None, _catalog_file: Path) -> None:
+    call_command("sync_catalog", str(_catalog_file), stdout=StringIO())
 
 
 def table_of(org: Organization, rows: int, name: str = "People") -> Table:

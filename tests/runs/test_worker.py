@@ -1,20 +1,139 @@
 """Whole runs, driven by the worker's own code over real HTTP."""
 
+import asyncio
 from decimal import Decimal
+from typing import Any
+from uuid import uuid4
 
 import pytest
+from django.db import transaction
 
 from billing.models import Account, Organization, User
-from runs import worker
+from runs import dispatch, lifecycle, worker
+from runs.dispatch import Call
 from runs.models import Run
+from runs.providers.http import Wire
 from tests.runs.conftest import Providers, assert_books_hold, booked, start
 
 pytestmark = pytest.mark.usefixtures("fresh_database", "catalog")
 
+HUNTER, PROSPEO, OPENAI = "hunter.email_finder", "prospeo.email_finder", "openai.ai_column"
 
-def test_a_run_ends_and_captures_what_was_charged(acme: Organization, alice: User, providers: Providers) -> None:
-    run = worker.drive_to_rest(start(acme, alice, "hunter.email_finder", rows=40, cap=40))
+
+def test_a_run_ends_and_captures_what_the_provider_charged(
+    acme: Organization, alice: User, providers: Providers
+) -> None:
+    run = worker.drive_to_rest(start(acme, alice, OPENAI, rows=30, cap=100))
+    charged = providers.charges(run)
     assert run.status == Run.Status.SUCCEEDED
-    assert booked(run).captured == Decimal(providers.charges(run)["total"]) == 40
-    assert Account.objects.get(org=acme.id).available == 60
+    assert (charged["charges"], booked(run).captured) == (30, Decimal(charged["total"]))
+    assert Account.objects.get(org=acme.id).available == 100 - Decimal(charged["total"])
+    assert run.items.get(number=1).result["text"]
     assert_books_hold(acme)
+
+
+def test_a_run_pauses_at_its_cap_and_a_continued_one_finishes_the_rest(
+    acme: Organization, alice: User, providers: Providers
+) -> None:
+    run = worker.drive_to_rest(start(acme, alice, HUNTER, rows=50, cap=20))
+    assert (run.status, run.pause_reason, booked(run).captured) == ("paused", "cap_reached", 20)
+    assert providers.charges(run)["charges"] == 20
+    rest = worker.drive_to_rest(lifecycle.continue_remaining(run, cap="30", by=alice))
+    assert (rest.status, booked(rest).captured) == ("succeeded", 30)
+    assert Account.objects.get(org=acme.id).available == 50
+    assert_books_hold(acme)
+
+
+def test_a_provider_that_bills_three_times_its_maximum_is_paid_the_maximum(
+    acme: Organization, alice: User, providers: Providers
+) -> None:
+    providers.script(cost_times="3")
+    run = worker.drive_to_rest(start(acme, alice, HUNTER, rows=10, cap=30))
+    assert (booked(run).captured, booked(run).absorbed) == (10, 20)
+    assert_books_hold(acme)
+
+
+def test_what_one_tool_does_not_find_the_next_one_is_asked_for(
+    acme: Organization, alice: User, providers: Providers
+) -> None:
+    providers.script(tool=HUNTER, finds=0)
+    run = worker.drive_to_rest(start(acme, alice, HUNTER, PROSPEO, rows=10, cap=20))
+    by_key = providers.charges(run)["by_key"]
+    assert {facts["tool"] for facts in by_key.values()} == {PROSPEO}
+    assert (run.attempts.count(), booked(run).captured) == (20, 10)
+    assert_books_hold(acme)
+
+
+def test_failures_after_the_charge_are_paid_and_the_run_says_so(
+    acme: Organization, alice: User, providers: Providers
+) -> None:
+    providers.script(rates={"failed_after": 1})
+    run = worker.drive_to_rest(start(acme, alice, HUNTER, rows=5, cap=5))
+    assert (run.status, booked(run).captured) == ("failed", 5)
+
+
+def test_a_provider_that_cannot_be_reached_charges_nothing(
+    acme: Organization, alice: User, providers: Providers, settings: Any
+) -> None:
+    run = start(acme, alice, HUNTER, rows=3, cap=3)
+    settings.PROVIDERS_URL = "http://127.0.0.1:9"
+    wait = worker.drive_slice(run.id, 5)
+    assert wait is not None
+    assert set(run.attempts.filter(number=0).values_list("outcome", "cost")) == {("failed_before_billing", 0)}
+    assert booked(run).held == 3
+    assert_books_hold(acme)
+
+
+def test_a_long_call_keeps_its_lease(acme: Organization, alice: User, providers: Providers, settings: Any) -> None:
+    settings.LEASE_SECONDS = 1
+    providers.script(latency=2.5)
+    run = worker.drive_to_rest(start(acme, alice, HUNTER, rows=2, cap=2))
+    assert set(run.items.values_list("lease_no", "status")) == {(1, "succeeded")}
+    assert providers.charges(run)["calls"] == 2
+
+
+def test_what_a_dead_worker_left_is_asked_again_under_the_same_key(
+    acme: Organization, alice: User, providers: Providers, settings: Any
+) -> None:
+    run = start(acme, alice, HUNTER, rows=3, cap=3)
+    settings.LEASE_SECONDS = 0
+    dispatch.claim(run, uuid4(), 3)
+    settings.LEASE_SECONDS = 30
+    assert worker.drive_to_rest(run).status == "succeeded"
+    assert set(run.items.values_list("lease_no", flat=True)) == {2}
+    assert set(providers.charges(run)["by_key"]) == {f"{run.id}:{n}:0:0" for n in (1, 2, 3)}
+
+
+def test_credits_come_back_while_it_runs(acme: Organization, alice: User, providers: Providers, settings: Any) -> None:
+    settings.WORKER_CONCURRENCY = 4
+    providers.script(latency=0.5)
+    run = start(acme, alice, OPENAI, rows=24, cap=84)
+    worker.drive_to_rest(run)
+    assert booked(run).give_backs >= 1
+    assert_books_hold(acme)
+
+
+def test_it_drives_nothing_inside_a_transaction(acme: Organization, alice: User, providers: Providers) -> None:
+    run = start(acme, alice, HUNTER, rows=3, cap=3)
+    with transaction.atomic(), pytest.raises(RuntimeError, match="durable"):
+        worker.drive_slice(run.id, 5)
+    assert providers.charges(run)["calls"] == 0
+
+
+async def _ask(call: Call, run: Run) -> None:
+    async with Wire(1) as wire:
+        await wire.ask(run.id, call, run.cascade[0])
+
+
+def test_the_wire_itself_refuses_while_a_transaction_is_open(
+    acme: Organization, alice: User, providers: Providers
+) -> None:
+    run = start(acme, alice, HUNTER, rows=1, cap=1)
+    (call,) = dispatch.claim(run, uuid4(), 1)
+    with transaction.atomic(), pytest.raises(RuntimeError, match="while a transaction is open"):
+        asyncio.run(_ask(call, run))
+
+
+def test_an_ended_run_is_left_alone(acme: Organization, alice: User, providers: Providers) -> None:
+    run = lifecycle.cancel(start(acme, alice, HUNTER, rows=3, cap=3), by=alice)
+    assert worker.drive_slice(run.id, 5) is None
