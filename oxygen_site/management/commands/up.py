@@ -7,6 +7,7 @@ own (`docs/operations.md`); this command is for one machine and for trying thing
 """
 
 import errno
+import fcntl
 import os
 import signal
 import socket
@@ -217,8 +218,12 @@ def _wait_for(port: int, seconds: float = 60) -> None:
 
 def _collect_static() -> None:
     """Hash and compress the static files where one is newer than the last time; that takes seconds."""
-    manifest = Path(settings.STATIC_ROOT) / "staticfiles.json"
-    collected = manifest.stat().st_mtime if manifest.exists() else 0
-    files = (storage.path(path) for finder in get_finders() for path, storage in finder.list([]))
-    if any(Path(file).stat().st_mtime > collected for file in files):
-        call_command("collectstatic", interactive=False, verbosity=0)
+    root = Path(settings.STATIC_ROOT)
+    root.mkdir(exist_ok=True)
+    with (root / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        manifest = root / "staticfiles.json"
+        collected = manifest.stat().st_mtime if manifest.exists() else 0
+        files = (storage.path(path) for finder in get_finders() for path, storage in finder.list([]))
+        if any(Path(file).stat().st_mtime > collected for file in files):
+            call_command("collectstatic", interactive=False, verbosity=0)
