@@ -33,12 +33,7 @@ BEHAVIOURS: dict[str, Behaviour] = {
         charged=True,
     ),
 }
-USUAL = {
-    "invalid": 0.008,
-    "throttled": 0.006,
-    "unavailable": 0.004,
-    "failed_after": 0.006,
-}
+USUAL = {"invalid": 0.004, "throttled": 0.005, "unavailable": 0.002, "failed_after": 0.003}
 
 
 @dataclass(frozen=True)
