@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from billing import books, usage
 from billing.cycles import credit_month
-from billing.models import Organization
+from billing.models import Grant, Organization
 
 
 @dataclass(frozen=True)
@@ -17,6 +17,7 @@ class Balance:
     since: date  # the org's day on which the credit month began
     next: date
     captured: Decimal
+    expiring: Grant | None  # what is left in it expires next
     pace: Decimal | None
 
     @property
@@ -59,12 +60,15 @@ class Balance:
 
 
 def read(org: Organization, now: datetime) -> Balance:
-    """Read an org's balance. Three queries."""
+    """Read an org's balance. Four queries."""
     since, following, today = (at.astimezone(org.tz).date() for at in (*credit_month(org.created_at, now), now))
     return Balance(
         tie_out=books.tie_out(org.pk),
         since=since,
         next=following,
         captured=usage.captured_since(org, since),
+        expiring=Grant.objects.filter(org=org.pk, remaining__gt=0)
+        .order_by("expires_at", "effective_at", "key")
+        .first(),
         pace=usage.pace(org, today),
     )

@@ -23,6 +23,7 @@ class OverviewFilter(forms.Form):
     day = forms.DateField(required=False, input_formats=["%Y-%m-%d"])
     run = forms.UUIDField(required=False)
     before = KeysetField(required=False)
+    daily = forms.BooleanField(required=False)
 
     def clean_range(self) -> str:
         return self.cleaned_data["range"] or "cycle"

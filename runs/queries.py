@@ -38,7 +38,7 @@ class RunCard:
 
     @property
     def done(self) -> int:
-        return self.succeeded + self.failed + self.cancelled
+        return self.succeeded + self.failed
 
     @property
     def share(self) -> Decimal:
@@ -48,11 +48,6 @@ class RunCard:
     def drawn(self) -> Decimal:
         """What it reserved at its start."""
         return self.reserved + self.released
-
-    @property
-    def column(self) -> list[Decimal]:
-        """The receipt's figures."""
-        return [self.run.estimated, self.run.cap or ZERO, self.captured, self.open_hold, self.released]
 
     @property
     def tabs(self) -> list[tuple[str | None, str, int]]:
@@ -131,9 +126,11 @@ class ItemLine:
 
     @property
     def title(self) -> str:
-        """The row's first cell that says something, for a person to know it by."""
-        cells = (str(cell) for cell in self.item.row.data.values() if cell)
-        return next(cells, f"Row {self.item.number}")
+        """What a person knows the row by: whom or what it names, else any cell that says something."""
+        cells = self.item.row.data
+        person = " ".join(filter(None, (cells.get("first_name"), cells.get("last_name"))))
+        named = (cells.get(key) for key in ("name", "full_name", "company", "domain"))
+        return next(filter(None, (person, *named, *cells.values())), "An empty row")
 
     @property
     def credits(self) -> Decimal:

@@ -52,8 +52,19 @@
     if (document.hidden && event.target.matches?.("[data-poll]")) event.preventDefault();
   });
 
-  // A day, picked in the chart, is the day's link in the table below it.
-  on("drill", (event) => document.querySelector(`[data-day="${event.detail.day}"]`)?.click());
+  // A day, picked in the chart, asks for that day's charges, as its link in the table of days does.
+  on("drill", (event) => {
+    const query = new URLSearchParams(location.search);
+    query.set("day", event.detail.day);
+    query.delete("before");
+    const link = Object.assign(document.createElement("a"), { href: `?${query}`, hidden: true });
+    for (const [name, value] of [["get", `?${query}`], ["target", "#charges"], ["swap", "outerHTML show:top"], ["push-url", "true"]])
+      link.setAttribute(`hx-${name}`, value);
+    event.target.append(link);
+    window.htmx.process(link);
+    link.click();
+    link.remove();
+  });
 
   // Arrow keys walk the results of the organization switcher.
   byId("orgs")?.addEventListener("keydown", (event) => {

@@ -19,14 +19,15 @@ def overview(request: OrgRequest) -> HttpResponse:
     asked = OverviewFilter(request.GET)
     if not asked.is_valid():
         raise Http404("There is no such range, day, run or place in the list.")
-    org, now, filters = request.org, clock(), asked.cleaned_data
-    span = usage.span(filters.pop("range"), org, now)
+    org, now = request.org, clock()
+    filters = {name: asked.cleaned_data[name] for name in ("provider", "day", "run", "before")}
+    span = usage.span(asked.cleaned_data["range"], org, now)
     used = SimpleLazyObject(lambda: usage.used(org, span))
     context = {
         "section": "billing",
         "may_start": access.may(request.role, "start_runs"),
         "ranges": usage.RANGES,
-        "asked": filters,
+        "asked": asked.cleaned_data,
         # Each is read only where its piece of the page is asked for.
         "balance": SimpleLazyObject(lambda: balance.read(org, now)),
         "usage": used,

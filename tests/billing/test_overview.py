@@ -1,6 +1,5 @@
 """GET /orgs/<slug>/billing/: what there is, what waits, where it went."""
 
-import pytest
 from django.test import Client
 from django.urls import reverse
 
