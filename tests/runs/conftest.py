@@ -30,6 +30,9 @@ class Providers:
         self.url = url
         self._client = httpx2.Client(base_url=url, timeout=20)
 
+    def close(self) -> None:
+        self._client.close()
+
     def script(self, **wishes: Any) -> None:
         self._client.post("/control", json=wishes).raise_for_status()
 
@@ -48,7 +51,9 @@ def _providers() -> Iterator[Providers]:
     command = [sys.executable, "-m", "sandbox.providers", "--port", "0", "--with-parent"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
-        yield Providers(process.stdout.readline().strip())
+        seen = Providers(process.stdout.readline().strip())
+        yield seen
+        seen.close()
         process.terminate()
 
 
