@@ -51,7 +51,7 @@ class Tree:
                 found.append(int(folder.name))
         return found
 
-    def until(self, what: str, seconds: float = 60) -> None:
+    def until(self, what: str, seconds: float = 120) -> None:
         conditions: dict[str, Callable[[], bool]] = {
             "serving": lambda: self.answers() and bool(self.processes("manage.py work")),
             "gone": lambda: not self.processes(),
