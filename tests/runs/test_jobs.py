@@ -1,0 +1,94 @@
+"""Wake-ups: asked for with their cause, and given anew where they were lost."""
+
+from datetime import timedelta
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from procrastinate.contrib.django.models import ProcrastinateJob
+
+from billing.models import Organization, User
+from runs import dispatch, jobs, lifecycle
+from runs.models import Run
+from tests.runs.conftest import Providers, start
+
+pytestmark = pytest.mark.usefixtures("catalog")
+
+HUNTER = "hunter.email_finder"
+
+
+def waiting(run: Run) -> list[int]:
+    """The shards of a run that wait on the queue."""
+    todo = ProcrastinateJob.objects.filter(status="todo", task_name="runs.jobs.drive_run").order_by("id")
+    return [job.args["shard"] for job in todo if job.args["run"] == str(run.id)]
+
+
+def lose_the_queue() -> None:
+    from django.db import connection
+
+    connection.cursor().execute("DELETE FROM procrastinate_jobs")
+
+
+def test_starting_a_run_wakes_as_many_slices_as_it_can_keep_busy(
+    acme: Organization, alice: User, settings: Any
+) -> None:
+    settings.WORKER_CONCURRENCY, settings.RUN_SHARDS = 10, 3
+    assert waiting(start(acme, alice, HUNTER, rows=20, cap=20)) == [0, 1]
+    assert waiting(start(acme, alice, HUNTER, rows=60, cap=60)) == [0, 1, 2]
+
+
+def test_a_run_on_the_queue_already_is_not_put_there_twice(acme: Organization, alice: User) -> None:
+    run = start(acme, alice, HUNTER, rows=2, cap=2)
+    lifecycle.pause(run, by=alice)
+    lifecycle.resume(run, by=alice)
+    assert waiting(run) == [0]
+
+
+def test_losing_the_queue_loses_nothing(acme: Organization, alice: User) -> None:
+    run = start(acme, alice, HUNTER, rows=2, cap=2)
+    lose_the_queue()
+    jobs.ensure_driven()
+    assert waiting(run) == [0]
+
+
+def test_a_paused_run_rests_unless_something_of_it_is_in_flight(acme: Organization, alice: User) -> None:
+    resting = lifecycle.pause(start(acme, alice, HUNTER, rows=2, cap=2), by=alice)
+    busy = start(acme, alice, HUNTER, rows=2, cap=2)
+    dispatch.claim(busy, uuid4(), 1)
+    lifecycle.pause(busy, by=alice)
+    lose_the_queue()
+    jobs.ensure_driven()
+    assert (waiting(resting), waiting(busy)) == ([], [0])
+
+
+def test_an_ended_run_is_not_woken(acme: Organization, alice: User) -> None:
+    run = lifecycle.cancel(start(acme, alice, HUNTER, rows=2, cap=2), by=alice)
+    lose_the_queue()
+    jobs.ensure_driven()
+    assert waiting(run) == []
+
+
+@pytest.mark.usefixtures("fresh_database")
+def test_a_slice_with_more_to_do_gets_in_line_again(
+    acme: Organization, alice: User, providers: Providers, settings: Any
+) -> None:
+    settings.WORKER_CONCURRENCY, settings.SLICE_SECONDS = 1, 1
+    providers.script(latency=0.4)
+    run = start(acme, alice, HUNTER, rows=20, cap=20)
+    lose_the_queue()
+    jobs.drive_run(str(run.id), 0)
+    assert 0 < run.items.filter(status="succeeded").count() < 20
+    assert waiting(run) == [0]
+
+
+@pytest.mark.usefixtures("fresh_database")
+def test_a_slice_that_waits_for_a_lease_is_put_off_until_then(
+    acme: Organization, alice: User, providers: Providers
+) -> None:
+    run = start(acme, alice, HUNTER, rows=1, cap=1)
+    dispatch.claim(run, uuid4(), 1)
+    lose_the_queue()
+    jobs.drive_run(str(run.id), 0)
+    due = ProcrastinateJob.objects.get(status="todo").scheduled_at
+    assert due is not None
+    assert due - run.items.get().lease_until < timedelta(seconds=2)
