@@ -14,8 +14,9 @@ test: .venv/.dev chromium lint
 soak: .venv/.dev chromium
 	OXYGEN_SOAK=1 SEED=$(SEED) $(PYTHON_IN) -m pytest -n 2 $(TESTS)
 
+# Prints each figure beside its bar, and writes nothing: figures to quote go into docs/scaling.md by hand, from a quiet machine.
 bench: .venv/.dev
-	@failed=0; for file in benchmarks/[a-z]*.py; do $(PYTHON_IN) -m "benchmarks.$$(basename $$file .py)" || failed=1; done; exit $$failed
+	@failed=0; for bars in settle overview; do $(PYTHON_IN) -m benchmarks.$$bars || failed=1; done; exit $$failed
 
 lint: .venv/.dev
 	$(PYTHON_IN) -m ruff check

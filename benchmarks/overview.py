@@ -1,0 +1,178 @@
+"""Does the billing page stay as fast while history grows? `make bench`, or `--quick` without the largest.
+
+Three databases of one durable server hold 300 thousand, 1 million and 10 million entries of one shape (history.py),
+proved before anything is timed. The real views answer Django's test client, one process to each database, by turns:
+every page once a round at each size, and only answers of the same round are divided. Time is all of the server's:
+middleware, queries and template.
+"""
+
+import argparse
+import multiprocessing
+import sys
+import time
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from functools import partial
+from multiprocessing.connection import Connection
+from statistics import median
+from typing import Any, NamedTuple
+
+from benchmarks import cluster
+from benchmarks.bars import Bar, judge, ratios
+
+SIZES = (300_000, 1_000_000, 10_000_000)
+ROUNDS = 41
+WARM_UP = 5
+
+
+class Answer(NamedTuple):
+    """How long a page took, how long of it the database, in seconds, and how many queries."""
+
+    seconds: float
+    in_database: float
+    queries: int
+
+
+# ---------------------------------------------------------------- one size
+
+
+def size(pipe: Connection, url: str, entries: int) -> None:
+    """Seed a database and prove it; then answer for each page asked how long it took."""
+    cluster.speak_to(url)
+    from django.db import connection
+    from django.test import Client
+
+    from benchmarks import history
+
+    connection.settings_dict["OPTIONS"]["options"] = "-c search_path=public,ledger -c statement_timeout=0"
+    began = time.monotonic()
+    org, owner = history.seed(entries)
+    seeded = time.monotonic()
+    flaws = history.flaws(entries)
+    pipe.send((seeded - began, time.monotonic() - seeded, flaws))
+    connection.close()
+    if flaws:
+        return
+    client = Client(raise_request_exception=True)
+    client.force_login(owner)
+    pages = dict(_pages(org))
+    while (name := pipe.recv()) is not None:
+        query, headers = pages[name]
+        pipe.send(_timed(partial(client.get, f"/orgs/{org.slug}/billing/", query, headers=headers)))
+
+
+type Asked = tuple[dict[str, str], dict[str, str]]
+FEED = {"HX-Request": "true", "HX-Target": "charges"}
+PAGES = (
+    "page, this cycle",
+    "page, 30 days",
+    "page, 90 days",
+    "feed, second page",
+    "feed, 45 days back",
+    "feed, one day",
+    "feed, one provider",
+    "feed, one run",
+)
+
+
+def _pages(org: Any) -> Iterator[tuple[str, Asked]]:
+    """What is asked of the billing page: the whole of it over a range, or its charges alone."""
+    from billing import usage
+    from billing.models import Reservation
+    from oxygen_site.clock import clock
+
+    now = clock()
+    span = usage.span("90d", org, now)
+    newest = usage.charges(org, span).older
+    back = usage.Keyset(now - timedelta(days=45), org.pk, 0, 0).text
+    run = Reservation.objects.filter(org=org.pk, closed_at__isnull=False).order_by("run")[300].run
+    feeds = (
+        {"before": newest or ""},
+        {"before": back},
+        {"day": (now - timedelta(days=30)).date().isoformat()},
+        {"provider": "provider5"},
+        {"run": str(run)},
+    )
+    asked: list[Asked] = [({"range": key} if key else {}, {}) for key in ("", "30d", "90d")]
+    asked += [({"range": "90d", **feed}, FEED) for feed in feeds]
+    yield from zip(PAGES, asked, strict=True)
+
+
+def _timed(ask: Callable[[], Any]) -> Answer:
+    from django.db import connection
+
+    spent: list[float] = []
+
+    def watch(execute: Callable[..., Any], *rest: Any) -> Any:
+        began = time.perf_counter()
+        try:
+            return execute(*rest)
+        finally:
+            spent.append(time.perf_counter() - began)
+
+    with connection.execute_wrapper(watch):
+        began = time.perf_counter()
+        response = ask()
+        seconds = time.perf_counter() - began
+    assert response.status_code == 200, response.status_code
+    return Answer(seconds, sum(spent), len(spent))
+
+
+# ---------------------------------------------------------------- the bars
+
+
+def bars(rounds: list[dict[tuple[str, int], Answer]], sizes: tuple[int, ...]) -> Iterator[Bar]:
+    """Divide the larger sizes by the smallest, page by page."""
+
+    def of(name: str, entries: int, figure: str) -> list[float]:
+        return [getattr(r[name, entries], figure) for r in rounds]
+
+    small = sizes[0]
+    for name in PAGES:
+        yield Bar(f"{name}: queries at most", [max(of(name, n, "queries")) for n in sizes])
+        for entries in sizes[1:]:
+            told = f"{name}: {entries:,} ÷ {small:,}"
+            same = ratios(of(name, entries, "queries"), of(name, small, "queries"))
+            yield Bar(f"{told}, queries", same, least=1, most=1)
+            yield Bar(f"{told}, time", ratios(of(name, entries, "seconds"), of(name, small, "seconds")), most=1.25)
+            yield Bar(
+                f"{told}, time in queries", ratios(of(name, entries, "in_database"), of(name, small, "in_database"))
+            )
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.overview", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="without the 10 million: a look, not a figure to quote")
+    sizes = SIZES[:-1] if parser.parse_args(arguments).quick else SIZES
+    with cluster.durable("overview") as server:
+        pipes = {}
+        spawn = multiprocessing.get_context("spawn")
+        for entries in sizes:
+            pipes[entries], theirs = spawn.Pipe()
+            url = cluster.migrated(server, f"entries_{entries}")
+            spawn.Process(target=size, args=(theirs, url, entries), daemon=True).start()
+        for entries, pipe in pipes.items():
+            seeding, proving, flaws = pipe.recv()
+            print(f"{entries:,} entries: {seeding:.0f} s to seed, {proving:.0f} s to prove", file=sys.stderr)
+            if flaws:
+                print(*flaws, sep="\n")
+                return 1
+        rounds = []
+        for n in range(WARM_UP + ROUNDS):
+            answers = {}
+            for name in PAGES:
+                for entries in sizes if n % 2 else sizes[::-1]:
+                    pipes[entries].send(name)
+                    answers[name, entries] = pipes[entries].recv()
+            rounds.append(answers)
+        for pipe in pipes.values():
+            pipe.send(None)
+        rounds = rounds[WARM_UP:]
+        for name in PAGES:
+            told = [f"{median(r[name, n].seconds for r in rounds) * 1000:.1f}" for n in sizes]
+            print(f"  {name:<20} {' / '.join(told)} ms", file=sys.stderr)
+        return judge(bars(rounds, sizes))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
