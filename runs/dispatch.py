@@ -108,7 +108,8 @@ def _claim(run: Run, owner: UUID, n: int) -> list[Call]:
             first = run.cascade[0]
             step = {"provider": first.provider, "tool": first.tool, "byok": first.byok}
             calls += _query(START, numbers=pending[:admitted], **facts, **step)
-    return [Call(*call, json.loads(row)) for *call, row in calls]  # a bare cursor answers JSON as text
+    # A bare cursor answers JSON as text.
+    return [Call(item, lease_no, number, json.loads(row)) for item, lease_no, number, row in calls]
 
 
 RENEW = """

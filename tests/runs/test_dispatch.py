@@ -5,7 +5,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from django.db import IntegrityError, connection, transaction
+from django.db import connection
 
 from billing import ledger
 from billing.models import Account, Entry, Organization, User
@@ -314,33 +314,3 @@ def test_a_run_with_an_item_in_flight_cannot_be_closed(acme: Organization, alice
         with pytest.raises(ledger.InFlight):
             intention(lambda run=run: dispatch.end(run, Run.Status.CANCELLED, actor="system:test"))  # type: ignore[misc]
         assert booked(run).closed_at is None
-
-
-# ------------------------------------------------------------------ what the database refuses by itself
-
-
-def breaks(constraint: str, change: Any) -> None:
-    with pytest.raises(IntegrityError, match=constraint), transaction.atomic():
-        change()
-
-
-def test_the_database_keeps_the_laws_of_items_and_attempts(acme: Organization, alice: User) -> None:
-    run = start(acme, alice, HUNTER, rows=2, cap=2)
-    dispatch.claim(run, ME, 1)
-    first, second = run.items.filter(number=1), run.items.filter(number=2)
-    attempts = run.attempts.filter(item=1)
-    breaks("item_leased_while_running", lambda: first.update(owner=None))
-    breaks("item_leased_while_running", lambda: second.update(owner=ME))
-    breaks("item_numbered_from_1", lambda: second.update(number=0))
-    breaks("attempt_settled_with_outcome", lambda: attempts.update(outcome="succeeded"))
-    facts = attempts.values("run_id", "item", "provider", "tool", "byok", "sent_at").get()
-    breaks("one_open_attempt_an_item", lambda: Attempt.objects.create(number=1, **facts))
-
-
-def test_the_database_keeps_the_laws_of_runs(acme: Organization, alice: User) -> None:
-    run = Run.objects.filter(id=start(acme, alice, HUNTER, rows=2, cap=2).id)
-    breaks("run_paused_for_a_reason", lambda: run.update(status="paused"))
-    breaks("run_paused_for_a_reason", lambda: run.update(pause_reason="by_user"))
-    breaks("run_ended_at_its_end", lambda: run.update(status="succeeded"))
-    breaks("run_capped_where_managed", lambda: run.update(cap=None))
-    breaks("run_has_rows", lambda: run.update(rows=0))

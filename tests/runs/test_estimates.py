@@ -10,8 +10,8 @@ from runs.estimates import Quoted, estimate, success_rate
 
 
 def quoted(price: str | None, maximum: str | None, rate: str = "0.5", *, byok: bool = False) -> Quoted:
-    exact = [None if amount is None else Decimal(amount) for amount in (price, maximum)]
-    return Quoted("hunter.find", "hunter", byok, *exact, Decimal(rate))
+    least, most = (None if amount is None else Decimal(amount) for amount in (price, maximum))
+    return Quoted("hunter.find", "hunter", byok, least, most, Decimal(rate))
 
 
 def test_least_is_the_first_tool_most_is_every_tool_at_its_maximum() -> None:

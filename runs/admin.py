@@ -1,0 +1,77 @@
+"""Oxygen's operators at /admin: the catalog they keep, and the runs they may look at.
+
+Prices change here or by `sync_catalog`, and only for runs that start later. Nothing here moves a run or a credit.
+"""
+
+from typing import Any
+
+from django.contrib import admin
+from django.http import HttpRequest
+
+from runs.models import Integration, Provider, Run, Table, Tool
+
+
+class ToolInline(admin.TabularInline):
+    model = Tool
+    extra = 0
+    can_delete = False  # runs and columns name tools for good
+    show_change_link = True
+
+
+@admin.register(Provider)
+class ProviderAdmin(admin.ModelAdmin):
+    list_display = ("name", "category", "takes_keys")
+    list_filter = ("category",)
+    search_fields = ("name",)
+    inlines = (ToolInline,)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+@admin.register(Tool)
+class ToolAdmin(admin.ModelAdmin):
+    list_display = ("id", "name", "provider", "price", "maximum", "success_rate")
+    list_filter = ("provider",)
+    list_select_related = ("provider",)
+    search_fields = ("id", "name")
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+@admin.register(Integration)
+class IntegrationAdmin(admin.ModelAdmin):
+    list_display = ("org", "provider", "mode")
+    list_filter = ("mode", "provider")
+    list_select_related = ("org", "provider")
+    autocomplete_fields = ("org", "provider")
+
+
+class ReadOnly:
+    """May be looked at; whoever wants more goes the way everybody goes."""
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+@admin.register(Table)
+class TableAdmin(ReadOnly, admin.ModelAdmin):
+    list_display = ("name", "org", "row_count", "created_at")
+    list_select_related = ("org",)
+    search_fields = ("name", "org__name")
+
+
+@admin.register(Run)
+class RunAdmin(ReadOnly, admin.ModelAdmin):
+    list_display = ("name", "org", "status", "pause_reason", "cap", "rows", "member", "created_at")
+    list_select_related = ("org", "member")
+    list_filter = ("status", "pause_reason", "kind")
+    search_fields = ("id", "name", "org__name")
+    ordering = ("-id",)

@@ -1,0 +1,53 @@
+"""Operators keep the catalog; of runs they see everything and change nothing."""
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+
+from billing.models import Organization, User
+from runs.models import Tool
+from tests.runs.conftest import start
+
+pytestmark = pytest.mark.usefixtures("catalog")
+
+
+@pytest.fixture
+def operator(alice: User, client: Client) -> Client:
+    client.force_login(User.objects.create_superuser("ops@oxygen.example", "a long enough password"))
+    return client
+
+
+@pytest.mark.parametrize("what", ["provider", "tool", "integration", "table", "run"])
+def test_each_list_opens(operator: Client, acme: Organization, alice: User, what: str) -> None:
+    start(acme, alice, "hunter.email_finder", rows=2, cap=2)
+    assert operator.get(reverse(f"admin:runs_{what}_changelist")).status_code == 200
+
+
+def test_a_run_is_shown_and_not_changed(operator: Client, acme: Organization, alice: User) -> None:
+    run = start(acme, alice, "hunter.email_finder", rows=2, cap=2)
+    url = reverse("admin:runs_run_change", args=[run.id])
+    assert operator.get(url).status_code == 200
+    assert operator.post(url, {"status": "succeeded"}).status_code == 403
+    assert operator.post(reverse("admin:runs_run_delete", args=[run.id]), {"post": "yes"}).status_code == 403
+
+
+def test_a_price_changed_today_leaves_runs_as_they_were(operator: Client, acme: Organization, alice: User) -> None:
+    run = start(acme, alice, "hunter.email_finder", rows=2, cap=2)
+    tool = Tool.objects.get(id="hunter.email_finder")
+    facts = {
+        "id": tool.id,
+        "provider": "hunter",
+        "name": tool.name,
+        "price": "2",
+        "maximum": "2",
+        "success_rate": "0.5",
+    }
+    assert operator.post(reverse("admin:runs_tool_change", args=[tool.id]), facts).status_code == 302
+    assert Tool.objects.get(id=tool.id).price == 2
+    run.refresh_from_db()
+    assert run.cascade[0].price == 1
+
+
+def test_a_tool_cannot_be_deleted(operator: Client) -> None:
+    url = reverse("admin:runs_tool_delete", args=["hunter.email_finder"])
+    assert operator.post(url, {"post": "yes"}).status_code == 403
