@@ -50,8 +50,7 @@ CREATE TABLE ledger.account (                        -- made with its organizati
   restored     numeric(18,4) NOT NULL DEFAULT 0,
   adjusted     numeric(18,4) NOT NULL DEFAULT 0,
   CONSTRAINT account_signs CHECK (available >= 0 AND drawn >= 0),
-  CONSTRAINT account_conserves CHECK (granted = available + drawn + spent + expired + clawed_back - restored + adjusted),
-  CONSTRAINT account_starts_empty CHECK (account_seq > 0 OR granted = 0)
+  CONSTRAINT account_conserves CHECK (granted = available + drawn + spent + expired + clawed_back - restored + adjusted)
 ) WITH (fillfactor = 50);                            -- room on the page, so that updates stay HOT
 
 CREATE TABLE ledger.credit_grant (
@@ -77,7 +76,7 @@ CREATE TABLE ledger.credit_grant (
   open          boolean GENERATED ALWAYS AS (remaining > 0) STORED,  -- for the indexes: remaining itself in them would defeat HOT
   PRIMARY KEY (org, id),
   CONSTRAINT grant_key UNIQUE (org, key),
-  CONSTRAINT grant_id CHECK (uuid_extract_version(id) = 7),
+  CONSTRAINT grant_id CHECK (uuid_extract_version(id) IS NOT DISTINCT FROM 7),
   CONSTRAINT grant_source CHECK (source IN ('plan_refill', 'plan_upgrade', 'top_up', 'promo', 'adjustment')),
   CONSTRAINT grant_amount CHECK (amount > 0),
   CONSTRAINT grant_remaining CHECK (remaining BETWEEN 0 AND amount),
@@ -143,7 +142,7 @@ CREATE TABLE ledger.entry (
   actor       text,                                  -- an attempt's actor is its run
   reason      text,                                  -- an attempt's reason is its outcome
   PRIMARY KEY (org, source, item, attempt),
-  CONSTRAINT entry_source CHECK (uuid_extract_version(source) = 7),
+  CONSTRAINT entry_source CHECK (uuid_extract_version(source) IS NOT DISTINCT FROM 7),
   CONSTRAINT entry_kind CHECK (kind IN ('granted', 'reserved', 'captured', 'released', 'expired', 'clawed_back', 'restored', 'adjusted')),
   -- an attempt, or a move of the account: never both, never neither
   CONSTRAINT entry_shape CHECK (CASE WHEN account_seq IS NULL
@@ -201,13 +200,18 @@ CREATE TRIGGER no_truncate BEFORE TRUNCATE ON ledger.draw FOR EACH STATEMENT EXE
 CREATE FUNCTION ledger.account_needs_entry() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
   PERFORM FROM ledger.entry
-    WHERE org = NEW.org AND account_seq = NEW.account_seq AND available_after = NEW.available AND drawn_after = NEW.drawn;
+    WHERE org = NEW.org AND account_seq = NEW.account_seq AND available_after = NEW.available AND drawn_after = NEW.drawn
+      AND (TG_OP = 'INSERT' OR account_seq > OLD.account_seq);
   IF NOT FOUND THEN RAISE EXCEPTION 'account % moved without an entry', NEW.org USING ERRCODE = 'LG002'; END IF;
   RETURN NULL;
 END $$;
 CREATE CONSTRAINT TRIGGER needs_entry AFTER UPDATE ON ledger.account DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
   WHEN ((OLD.account_seq, OLD.granted, OLD.available, OLD.drawn, OLD.spent, OLD.expired, OLD.clawed_back, OLD.restored, OLD.adjusted)
     IS DISTINCT FROM (NEW.account_seq, NEW.granted, NEW.available, NEW.drawn, NEW.spent, NEW.expired, NEW.clawed_back, NEW.restored, NEW.adjusted))
+  EXECUTE FUNCTION ledger.account_needs_entry();
+CREATE CONSTRAINT TRIGGER starts_empty AFTER INSERT ON ledger.account DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
+  WHEN ((NEW.account_seq, NEW.granted, NEW.available, NEW.drawn, NEW.spent, NEW.expired, NEW.clawed_back, NEW.restored, NEW.adjusted)
+    IS DISTINCT FROM (0, 0, 0, 0, 0, 0, 0, 0, 0))
   EXECUTE FUNCTION ledger.account_needs_entry();
 
 -- Business time never turns back. Only before the first entry may it be set behind the real clock, for a demo to begin in the past.

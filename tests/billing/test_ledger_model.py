@@ -1,0 +1,294 @@
+"""Any verbs in any order: the ledger comes to what the oracle says, and its books prove themselves after each step."""
+
+from collections.abc import Callable
+from copy import deepcopy
+from datetime import timedelta
+from decimal import Decimal
+from uuid import UUID, uuid4
+
+from django.db.models import Sum
+from hypothesis import HealthCheck, seed, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    multiple,
+    rule,
+    run_state_machine_as_test,
+)
+
+from billing import books, ledger
+from billing.ledger import LedgerError, Settled
+from billing.models import Draw, Grant, Reservation, UsageByTool
+from oxygen_site.clock import advance, clock, new_id
+from oxygen_site.transactions import intention
+from tests import effort
+from tests.billing import moves
+from tests.billing.oracle import ZERO, Oracle
+
+STEPS = 50  # of each example, at most; most make them all
+UNITS = [Decimal(0), Decimal("0.0001"), Decimal("0.5"), Decimal(1), Decimal("2.25")]
+TOOLS = ["hunter.email_finder", "apollo.person", "openai.summary"]
+ZONES = ["UTC", "Asia/Tokyo", "America/St_Johns", "Pacific/Kiritimati"]
+
+amounts = st.decimals(min_value=Decimal("0.0001"), max_value=40, places=4)
+attempts = st.fixed_dictionaries(
+    {
+        "cost": st.decimals(min_value=0, max_value=7, places=4),
+        "outcome": st.sampled_from(
+            ["succeeded", "no_result", "failed_before_billing", "failed_after_billing", "unknown"]
+        ),
+        "tool": st.sampled_from(TOOLS),
+        "byok": st.booleans(),
+        "followed": st.booleans(),
+    }
+)
+
+
+class Ledger(RuleBasedStateMachine):
+    """One org, its verbs, and beside them the oracle's."""
+
+    steps = 0
+    grants = Bundle("grants")
+    runs = Bundle("runs")
+    adjustments = Bundle("adjustments")
+
+    @initialize()
+    def open(self) -> None:
+        self.org = uuid4()
+        self.oracle = Oracle()
+        intention(lambda: ledger.open_account(self.org, "UTC"))
+        self.began = clock()
+        self.units: dict[UUID, Decimal] = {}
+        self.flying: dict[UUID, dict[int, int]] = {}  # run: {item in flight: its next attempt}
+        self.begun: dict[UUID, int] = {}
+        self.settled: dict[UUID, list[Settled]] = {}
+
+    def same[T](self, product: Callable[[], T], oracle: Callable[[], T]) -> T | None:
+        """Do it in both; the answers, or the refusals, must be the same, and a refusal leaves nothing behind."""
+        before = deepcopy(self.oracle)
+        try:
+            expected: T | type[LedgerError] = oracle()
+        except LedgerError as refusal:
+            expected = type(refusal)
+            self.oracle = before
+        try:
+            answer: T | type[LedgerError] = intention(product)
+        except LedgerError as refusal:
+            answer = type(refusal)
+        assert answer == expected
+        return None if isinstance(answer, type) else answer
+
+    # -------------------------------------------------------------- the account
+
+    @rule(
+        target=grants,
+        key=st.sampled_from("abcdefghij"),
+        amount=amounts,
+        since=st.integers(0, 2),
+        hours=st.integers(0, 30),
+    )
+    def grant(self, key: str, amount: Decimal, since: int, hours: int) -> str:
+        """With ten keys for all, some are used again, and lapse before they are given."""
+
+        def verb() -> None:
+            ledger.grant(
+                self.org,
+                key=key,
+                source="top_up",
+                amount=amount,
+                effective_at=self.began - timedelta(hours=since),
+                expires_at=self.began + timedelta(hours=hours),
+                actor="system:test",
+            )
+
+        self.same(verb, lambda: self.oracle.grant(key, amount, -since, hours))
+        return key
+
+    @rule(hours=st.integers(1, 6))
+    def time_goes_by(self, hours: int) -> None:
+        advance(timedelta(hours=hours))
+        self.oracle.now += hours
+
+    @rule()
+    def expire(self) -> None:
+        self.same(lambda: ledger.expire(self.org), self.oracle.expire)
+
+    @rule(key=grants, share=st.sampled_from([0, 1, 2, 3, 4]))
+    def owe(self, key: str, share: int) -> None:
+        amount = self.oracle.grants[key].amount
+        owed = (amount * share / 4).quantize(Decimal("0.0001"))
+        id = Grant.objects.get(org=self.org, key=key).id
+        self.same(lambda: moves.owe(self.org, id, owed), lambda: self.oracle.claw_back(key, owed))
+
+    @rule(target=adjustments, amount=amounts)
+    def adjust(self, amount: Decimal) -> UUID:
+        id = new_id()
+        self.same(lambda: moves.adjust(self.org, amount, id), lambda: self.oracle.adjust(id, amount))
+        return id
+
+    @rule(id=adjustments, amount=amounts, same=st.booleans())
+    def adjust_again(self, id: UUID, amount: Decimal, same: bool) -> None:
+        again = self.oracle.adjustments.get(id, amount) if same else amount
+        self.same(lambda: moves.adjust(self.org, again, id), lambda: self.oracle.adjust(id, again))
+
+    @rule(zone=st.sampled_from(ZONES))
+    def change_zone(self, zone: str) -> None:
+        intention(lambda: ledger.change_zone(self.org, zone))
+
+    # -------------------------------------------------------------- runs
+
+    @rule(target=runs, unit=st.sampled_from(UNITS), rows=st.integers(1, 12), cap=amounts)
+    def reserve(self, unit: Decimal, rows: int, cap: Decimal) -> object:
+        run = new_id()
+        most = unit * rows
+        self.same(lambda: moves.reserve(self.org, run, cap, most), lambda: self.oracle.reserve(run, cap, most))
+        if run not in self.oracle.runs:
+            return multiple()
+        self.units[run], self.begun[run], self.flying[run], self.settled[run] = unit, 0, {}, []
+        return run
+
+    @rule(run=runs, cap=st.none() | amounts)
+    def reserve_again(self, run: UUID, cap: Decimal | None) -> None:
+        known = self.oracle.runs[run]
+        cap, most = cap or known.cap, known.estimated_max
+        self.same(lambda: moves.reserve(self.org, run, cap, most), lambda: self.oracle.reserve(run, cap, most))
+
+    @rule(run=runs, n=st.integers(1, 6))
+    def admit(self, run: UUID, n: int) -> None:
+        unit = self.units[run]
+        if unit:  # no more than the rows that have not begun
+            n = min(n, int(self.oracle.runs[run].needed / unit))
+        started = self.same(lambda: ledger.admit(self.org, run, n, unit), lambda: self.oracle.admit(run, n, unit))
+        for _ in range(started or 0):
+            self.begun[run] += 1
+            self.flying[run][self.begun[run]] = 0
+
+    @rule(run=runs, paused=st.booleans())
+    def pause(self, run: UUID, paused: bool) -> None:
+        intention(lambda: ledger.pause(self.org, run, paused))
+        self.oracle.pause(run, paused)
+
+    @rule(run=runs, facts=st.lists(attempts, min_size=1, max_size=6))
+    def settle(self, run: UUID, facts: list[dict[str, object]]) -> None:
+        self.settle_both(run, self.next_attempts(run, facts))
+
+    @rule(run=runs, facts=st.lists(attempts, max_size=3), again=st.data())
+    def settle_with_replays(self, run: UUID, facts: list[dict[str, object]], again: st.DataObject) -> None:
+        if not self.settled[run]:
+            return
+        old = again.draw(st.lists(st.sampled_from(self.settled[run]), min_size=1, max_size=3))
+        if again.draw(st.booleans()):
+            old = [each._replace(cost=each.cost + 1) for each in old]
+        self.settle_both(run, again.draw(st.permutations(self.next_attempts(run, facts) + old)))
+
+    @rule(run=runs, item=st.integers(100, 200))
+    def settle_on_an_own_account(self, run: UUID, item: int) -> None:
+        """Holds nothing, so it may come at any time; to a closed run too, which refuses it."""
+        self.settle_both(run, [moves.attempt(item, 5, byok=True, number=len(self.settled[run]) % 100)])
+
+    @rule(run=runs)
+    def give_back(self, run: UUID) -> None:
+        self.same(lambda: moves.give_back(self.org, run), lambda: self.oracle.give_back(run))
+
+    @rule(run=runs)
+    def close(self, run: UUID) -> None:
+        self.same(lambda: moves.close(self.org, run), lambda: self.oracle.close(run))
+
+    def next_attempts(self, run: UUID, facts: list[dict[str, object]]) -> list[Settled]:
+        """One attempt of as many items in flight; one that is followed by another try keeps its hold."""
+        batch = []
+        for item, fact in zip(sorted(self.flying[run]), facts, strict=False):
+            followed = fact["followed"] and self.flying[run][item] < 3
+            if followed:
+                fact = fact | {"outcome": "failed_before_billing"}
+            unit = self.units[run]
+            batch.append(
+                Settled(
+                    item,
+                    self.flying[run][item],
+                    str(fact["tool"]).partition(".")[0],
+                    str(fact["tool"]),
+                    bool(fact["byok"]),
+                    str(fact["outcome"]),
+                    Decimal(str(fact["cost"])),
+                    ZERO if fact["byok"] else unit,
+                    ZERO if followed else unit,
+                )
+            )
+        return batch
+
+    def settle_both(self, run: UUID, batch: list[Settled]) -> None:
+        """As dispatch does: at once, and where that is refused, the slow way."""
+        if self.same(lambda: ledger.settle(self.org, run, batch), lambda: self.oracle.settle(run, batch)) is None:
+            self.same(lambda: ledger.settle_slow(self.org, run, batch), lambda: self.oracle.settle_slow(run, batch))
+        for each in batch:
+            if self.oracle.runs[run].attempts.get((each.item, each.attempt)) is None or each in self.settled[run]:
+                continue
+            self.settled[run].append(each)
+            if each.item in self.flying[run] and each.attempt == self.flying[run][each.item]:
+                if each.held or not self.units[run]:
+                    del self.flying[run][each.item]
+                else:
+                    self.flying[run][each.item] += 1
+
+    # -------------------------------------------------------------- after each step
+
+    @invariant()
+    def the_books_prove_themselves(self) -> None:
+        Ledger.steps += 1
+        assert books.drifts(self.org) == []
+
+    @invariant()
+    def the_balance_is_the_oracles(self) -> None:
+        tie, oracle = books.tie_out(self.org), self.oracle
+        assert tie.ties
+        assert (tie.available, tie.reserved, tie.captured) == (oracle.available, oracle.reserved, oracle.captured)
+        for kind in ("granted", "expired", "clawed_back", "restored", "adjusted"):
+            assert getattr(tie, kind) == oracle.total[kind]
+
+    @invariant()
+    def every_grant_is_the_oracles(self) -> None:
+        kinds = ("burned", "expired", "clawed_back", "restored", "adjusted")
+        for grant in Grant.objects.filter(org=self.org):
+            expected = self.oracle.grants[grant.key]
+            assert (grant.remaining, grant.owed) == (expected.remaining, expected.owed)
+            assert {kind: getattr(grant, kind) for kind in kinds} == {kind: expected.booked[kind] for kind in kinds}
+
+    @invariant()
+    def every_run_is_the_oracles(self) -> None:
+        fields = ("reserved", "captured", "held", "needed", "absorbed", "conflicts", "paused")
+        for run in Reservation.objects.filter(org=self.org):
+            expected = self.oracle.runs[run.run]
+            assert {name: getattr(run, name) for name in fields} == {name: getattr(expected, name) for name in fields}
+            assert (run.closed_at is not None) == expected.closed
+        keys = dict(Grant.objects.filter(org=self.org).values_list("id", "key"))
+        booked = {(draw.run, keys[draw.grant_id]): draw.amount for draw in Draw.objects.filter(org=self.org)}
+        assert booked == {(id, key): part for id, run in self.oracle.runs.items() for key, part in run.draws.items()}
+
+    @invariant()
+    def usage_is_the_oracles(self) -> None:
+        usage = UsageByTool.objects.filter(org=self.org).values("tool", "byok", "outcome")
+        sums = usage.annotate(sum_credits=Sum("credits"), sum_calls=Sum("calls")).order_by()
+        booked = {
+            (each["tool"], each["byok"], each["outcome"]): [each["sum_credits"], each["sum_calls"]] for each in sums
+        }
+        assert booked == self.oracle.usage
+
+
+def test_any_verbs_in_any_order_come_to_what_the_oracle_says(fresh_database: str) -> None:
+    Ledger.steps = 0
+    run_state_machine_as_test(
+        seed(effort.SEED)(Ledger),
+        settings=settings(
+            max_examples=effort.effort(5000) // (STEPS - 10),
+            stateful_step_count=STEPS,
+            deadline=None,
+            database=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+    print(f"{Ledger.steps} steps, SEED={effort.SEED}")
+    assert Ledger.steps >= effort.effort(5000)

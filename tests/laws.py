@@ -1,0 +1,224 @@
+"""What breaks each law of the database: the statements that its CHECK, trigger or index must refuse.
+
+Read by test_laws.py, whose walk of the catalog fails where a law has no breaker here, or a breaker has no law. Primary
+and unique keys, NOT NULLs and foreign keys are not listed: their breakers are made from the catalog itself.
+"""
+
+
+def _insert(table: str, facts: dict[str, str], changed: dict[str, str]) -> str:
+    row = facts | changed
+    return f"INSERT INTO {table} ({', '.join(row)}) VALUES ({', '.join(row.values())})"
+
+
+def account(**changed: str) -> str:
+    return _insert("ledger.account", {"org": "gen_random_uuid()"}, changed)
+
+
+def grant(**changed: str) -> str:
+    facts = {
+        "org": "%(org)s",
+        "id": "uuidv7()",
+        "key": "'another'",
+        "source": "'promo'",
+        "amount": "5",
+        "remaining": "5",
+        "effective_at": "now()",
+        "expires_at": "now()",
+    }
+    return _insert("ledger.credit_grant", facts, changed)
+
+
+def attempt(**changed: str) -> str:
+    facts = {
+        "org": "%(org)s",
+        "source": "%(run)s",
+        "at": "now()",
+        "item": "77",
+        "kind": "'captured'",
+        "amount": "1",
+        "provider": "'hunter'",
+        "tool": "'hunter.email_finder'",
+        "outcome": "'succeeded'",
+        "cost": "1",
+        "maximum": "1",
+        "held": "1",
+    }
+    return _insert("ledger.entry", facts, changed)
+
+
+def move(**changed: str) -> str:
+    facts = {
+        "org": "%(org)s",
+        "source": "%(grant)s",
+        "at": "now()",
+        "item": "77",
+        "kind": "'expired'",
+        "amount": "1",
+        "account_seq": "77",
+        "available_after": "0",
+        "drawn_after": "0",
+        "actor": "'system:test'",
+    }
+    return _insert("ledger.entry", facts, changed)
+
+
+# Columns that say what was agreed; with them and the entries everything else can be worked out again.
+FACTS = {
+    "account": "org",
+    "credit_grant": "org id key source amount effective_at expires_at paid currency stripe_line stripe_payment",
+    "reservation": "org run run_kind member cap estimated_max opened_at",
+    "draw": "org run grant_id",
+    "entry": "org source at item attempt byok kind amount provider tool outcome cost maximum held account_seq"
+    " available_after drawn_after actor reason",
+}
+
+
+def _facts(table: str) -> list[str]:
+    changes = [f"UPDATE ledger.{table} SET {column} = {column}" for column in FACTS[table].split()]
+    return [*changes, f"DELETE FROM ledger.{table}"]
+
+
+LEDGER = {
+    # ---------------------------------------------------------------- account
+    "account.account_signs": [
+        "UPDATE ledger.account SET available = available - 1000, expired = expired + 1000",
+        "UPDATE ledger.account SET drawn = drawn - 1000, spent = spent + 1000",
+    ],
+    "account.account_conserves": ["UPDATE ledger.account SET available = available + 1"],
+    "account.starts_empty": [
+        account(granted="5", available="5"),
+        account(account_seq="1", granted="5", available="5"),
+        account(available="5", restored="5"),
+    ],
+    "account.needs_entry": [
+        "UPDATE ledger.account SET account_seq = account_seq + 1",
+        "UPDATE ledger.account SET granted = granted + 1, available = available + 1",
+        "UPDATE ledger.account SET granted = granted + 1, expired = expired + 1",
+        "UPDATE ledger.account SET account_seq = account_seq - 1",
+    ],
+    "account.facts": _facts("account"),
+    "account.no_truncate": ["TRUNCATE ledger.account"],
+    # ---------------------------------------------------------------- grants
+    "credit_grant.grant_id": [grant(id="gen_random_uuid()"), grant(id="'00000000-0000-0000-0000-000000000001'")],
+    "credit_grant.grant_source": [grant(source="'a gift'")],
+    "credit_grant.grant_amount": [grant(amount="0", remaining="0"), grant(amount="-1", remaining="0")],
+    "credit_grant.grant_remaining": [
+        "UPDATE ledger.credit_grant SET remaining = -0.0001",
+        "UPDATE ledger.credit_grant SET remaining = amount + 0.0001",
+    ],
+    "credit_grant.grant_owed": [
+        "UPDATE ledger.credit_grant SET owed = -0.0001",
+        "UPDATE ledger.credit_grant SET owed = amount + 0.0001",
+    ],
+    "credit_grant.facts": _facts("credit_grant"),
+    "credit_grant.no_truncate": ["TRUNCATE ledger.credit_grant"],
+    # ---------------------------------------------------------------- reservations and draws
+    "reservation.reservation_within_cap": [
+        "UPDATE ledger.reservation SET captured = reserved - held + 0.0001",
+        "UPDATE ledger.reservation SET held = reserved - captured + 0.0001",
+        "UPDATE ledger.reservation SET reserved = cap + 0.0001",
+    ],
+    "reservation.reservation_signs": [
+        "UPDATE ledger.reservation SET captured = -0.0001",
+        "UPDATE ledger.reservation SET held = -0.0001",
+        "UPDATE ledger.reservation SET needed = -0.0001",
+        "UPDATE ledger.reservation SET absorbed = -0.0001",
+    ],
+    "reservation.facts": _facts("reservation"),
+    "reservation.no_truncate": ["TRUNCATE ledger.reservation"],
+    "draw.draw_signs": ["UPDATE ledger.draw SET amount = -0.0001"],
+    "draw.facts": _facts("draw"),
+    "draw.no_truncate": ["TRUNCATE ledger.draw"],
+    # ---------------------------------------------------------------- entries
+    "entry.entry_source": [
+        move(source="overlay(%(grant)s::text placing '4' from 15)::uuid"),
+        move(source="overlay(%(grant)s::text placing '0' from 20)::uuid"),
+    ],
+    "entry.entry_kind": [move(kind="'lost'")],
+    "entry.entry_shape": [
+        attempt(item="0"),
+        attempt(kind="'reserved'"),
+        attempt(provider="NULL"),
+        attempt(tool="NULL"),
+        attempt(outcome="NULL"),
+        attempt(outcome="'perhaps'"),
+        attempt(account_seq="77", available_after="0", drawn_after="0", actor="'run:1'"),
+        move(actor="NULL"),
+        move(available_after="NULL"),
+        move(drawn_after="NULL"),
+        move(account_seq="NULL"),
+    ],
+    "entry.entry_signs": [
+        attempt(amount="-1"),
+        attempt(cost="-1"),
+        move(amount="-1"),
+        move(available_after="-1"),
+        move(drawn_after="-1"),
+    ],
+    "entry.entry_within_hold": [
+        attempt(amount="1.0001"),
+        attempt(maximum="1.0001"),
+        attempt(held="0"),
+        attempt(amount="0", maximum="2"),
+    ],
+    "entry.entry_byok": [attempt(byok="true", amount="0")],
+    "entry.append_only": _facts("entry"),
+    "entry.no_truncate": [
+        "TRUNCATE ledger.entry",
+        "DO $$ BEGIN EXECUTE 'TRUNCATE ' || (SELECT min(tableoid)::regclass FROM ledger.entry); END $$",
+    ],
+    # ---------------------------------------------------------------- time
+    "clock_offset.clock_offset_only_row_check": ["INSERT INTO ledger.clock_offset VALUES (false)"],
+    "clock_offset.only_grows": [
+        "UPDATE ledger.clock_offset SET ahead = ahead - interval '1 microsecond'",
+        "DELETE FROM ledger.clock_offset",
+    ],
+    "clock_offset.no_truncate": ["TRUNCATE ledger.clock_offset"],
+}
+
+BILLING = {
+    "billing_membership.membership_role_known": ["UPDATE billing_membership SET role = 'emperor'"],
+}
+
+RUNS = {
+    "runs_tool.tool_price_within_maximum": [
+        "UPDATE runs_tool SET price = maximum + 1 WHERE price IS NOT NULL",
+        "UPDATE runs_tool SET maximum = NULL WHERE price IS NOT NULL",
+        "UPDATE runs_tool SET price = -1 WHERE price IS NOT NULL",
+    ],
+    "runs_tool.tool_success_rate_is_a_share": [
+        "UPDATE runs_tool SET success_rate = 1.5",
+        "UPDATE runs_tool SET success_rate = -0.5",
+    ],
+    "runs_integration.integration_mode_known": ["UPDATE runs_integration SET mode = 'free'"],
+    "runs_column.column_has_a_tool": ["UPDATE runs_column SET cascade = '{}'"],
+    "runs_run.run_capped_where_managed": ["UPDATE runs_run SET cap = NULL"],
+    "runs_run.run_has_rows": ["UPDATE runs_run SET rows = 0"],
+    "runs_run.run_paused_for_a_reason": [
+        "UPDATE runs_run SET pause_reason = 'by_user'",
+        "UPDATE runs_run SET status = 'paused'",
+    ],
+    "runs_run.run_ended_at_its_end": [
+        "UPDATE runs_run SET ended_at = now()",
+        "UPDATE runs_run SET status = 'succeeded'",
+        "UPDATE runs_run SET status = 'lost'",
+    ],
+    "runs_item.item_numbered_from_1": ["UPDATE runs_item SET number = 0 WHERE number = 1"],
+    "runs_item.item_leased_while_running": [
+        "UPDATE runs_item SET owner = NULL WHERE status = 'running'",
+        "UPDATE runs_item SET lease_until = NULL WHERE status = 'running'",
+        "UPDATE runs_item SET status = 'succeeded' WHERE status = 'running'",
+        "UPDATE runs_item SET status = 'running' WHERE status = 'pending'",
+    ],
+    "runs_attempt.attempt_settled_with_outcome": [
+        "UPDATE runs_attempt SET outcome = 'succeeded' WHERE settled_at IS NULL",
+        "UPDATE runs_attempt SET settled_at = now() WHERE outcome IS NULL",
+    ],
+    "runs_attempt.one_open_attempt_an_item": [
+        """INSERT INTO runs_attempt (run_id, item, number, provider, tool, byok, sent_at, reference, reason)
+           SELECT run_id, item, number + 1, provider, tool, byok, sent_at, '', ''
+           FROM runs_attempt WHERE outcome IS NULL""",
+    ],
+}
+
+BREAKERS: dict[str, list[str]] = LEDGER | BILLING | RUNS

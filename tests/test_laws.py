@@ -1,0 +1,187 @@
+"""Every constraint, unique index and trigger of our tables refuses what it is there to refuse.
+
+CHECKs and triggers are broken by the statements of laws.py. Keys, NOT NULLs and foreign keys are broken by what the
+catalog says of them: a row copied, a row copied with nothing in that column, a row that points at nobody.
+"""
+
+import re
+from collections.abc import Iterator
+from decimal import Decimal
+from io import StringIO
+from typing import Any
+from uuid import uuid4
+
+import psycopg
+import pytest
+from django.contrib.auth.models import Group, Permission
+from django.core.management import call_command
+from django.db import DatabaseError, connection, transaction
+
+from billing import books
+from billing.models import Agency, Grant, Organization, User
+from runs import dispatch
+from runs.models import Integration, Run
+from runs.providers.outcomes import Outcome
+from tests.laws import BREAKERS
+from tests.runs.conftest import start
+
+OURS = """
+    pg_class t JOIN pg_namespace s ON s.oid = t.relnamespace
+    AND t.relkind IN ('r', 'p') AND NOT t.relispartition
+    AND (s.nspname = 'ledger' OR s.nspname = 'public' AND t.relname ~ '^(billing|runs)_')"""
+COUNT = re.compile(r"CHECK \(\((\w+) >= 0\)\)")  # what Django adds to a positive integer
+
+
+@pytest.fixture
+def world(acme: Organization, harbor: Agency, alice: User) -> dict[str, Any]:
+    """At least one row in each of our tables: a run of Acme's with items in flight, two settled, and all the cast."""
+    call_command("sync_catalog", stdout=StringIO())
+    run = start(acme, alice, "hunter.email_finder", rows=9, cap=6)
+    calls = dispatch.claim(run, owner := uuid4(), 3)
+    found = dispatch.Answer(calls[0], Outcome("succeeded", Decimal(1), "Answered.", {"email": "a@b.example"}, "1"), 12)
+    dispatch.settle(run, owner, [found])
+    Integration.objects.create(org=acme, provider_id="hunter", mode="byok")
+    alice.groups.add(Group.objects.create(name="all"))
+    alice.user_permissions.add(Permission.objects.all()[0])
+    Run.objects.filter(id=run.id).update(continues=run)
+    books.prove()
+    ask("SET CONSTRAINTS ALL IMMEDIATE")
+    ask("SET CONSTRAINTS ALL DEFERRED")
+    return {"org": acme.pk, "run": run.id, "grant": Grant.objects.get(org=acme.pk).id}
+
+
+def ask(sql: str, facts: dict[str, Any] | None = None) -> list[tuple[Any, ...]]:
+    with connection.cursor() as cursor:
+        cursor.execute(sql, facts or {})
+        return cursor.fetchall() if cursor.description else []
+
+
+def refusal(sql: str, facts: dict[str, Any] | None = None) -> psycopg.errors.Diagnostic:
+    """Do it, with what is deferred forced, and undo it; answer what the database refused it with."""
+    try:
+        with transaction.atomic():
+            ask(sql, facts)
+            ask("SET CONSTRAINTS ALL IMMEDIATE")
+    except DatabaseError as refused:
+        cause = refused.__cause__
+    else:
+        pytest.fail(f"nothing refused: {sql}")
+    assert isinstance(cause, psycopg.Error)
+    return cause.diag
+
+
+def of_parent(name: str | None) -> str:
+    """The law's own name, where a partition of the entries refused in its stead."""
+    return re.sub(r"^entry_\d{6}", "entry", name or "")
+
+
+def constraints(kind: str) -> Iterator[tuple[str, str, str, list[str]]]:
+    """Read (table, name, definition, columns) of each constraint of a kind."""
+    yield from ask(
+        f"""SELECT t.oid::regclass::text, c.conname, pg_get_constraintdef(c.oid),
+                   array(SELECT attname::text FROM pg_attribute WHERE attrelid = t.oid AND attnum = ANY (c.conkey))
+            FROM pg_constraint c JOIN {OURS} ON t.oid = c.conrelid WHERE c.contype = %(kind)s ORDER BY 1, 2""",
+        {"kind": kind},
+    )
+
+
+def columns(table: str) -> list[str]:
+    rows = ask(
+        """SELECT attname FROM pg_attribute
+           WHERE attrelid = %(table)s::regclass AND attnum > 0 AND NOT attisdropped AND attgenerated = ''""",
+        {"table": table},
+    )
+    return [name for (name,) in rows]
+
+
+def copy(table: str, into: str | None = None, **changed: str) -> str:
+    names = columns(table)
+    values = ", ".join(changed.get(name, name) for name in names)
+    return f"INSERT INTO {into or table} ({', '.join(names)}) SELECT {values} FROM {table} LIMIT 1"
+
+
+def our_laws() -> set[str]:
+    """The CHECKs, triggers and partial unique indexes of our tables."""
+    checks = {f"{table}.{name}" for table, name, text, _ in constraints("c") if not COUNT.fullmatch(text)}
+    triggers = ask(
+        f"SELECT t.relname || '.' || tgname FROM pg_trigger JOIN {OURS} ON t.oid = tgrelid WHERE NOT tgisinternal"
+    )
+    indexes = ask(
+        f"""SELECT t.relname || '.' || i.relname FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid
+            JOIN {OURS} ON t.oid = x.indrelid
+            WHERE x.indisunique AND NOT EXISTS (SELECT FROM pg_constraint WHERE conindid = x.indexrelid)"""
+    )
+    return checks | {name for (name,) in [*triggers, *indexes]}
+
+
+@pytest.mark.django_db
+def test_every_law_has_a_breaker_and_every_breaker_a_law() -> None:
+    assert our_laws() == set(BREAKERS)
+
+
+def test_what_breaks_a_law_is_refused_by_that_law(world: dict[str, Any]) -> None:
+    for law, statements in BREAKERS.items():
+        table, name = law.split(".")
+        for statement in statements:
+            refused = refusal(statement, {key: world[key] for key in world if f"%({key})s" in statement})
+            if refused.constraint_name:
+                assert of_parent(refused.constraint_name) == name, statement
+            else:  # a trigger
+                assert refused.sqlstate in ("LG002", "LG005"), statement
+                assert table in (refused.message_primary or "") or table == "clock_offset", statement
+
+
+@pytest.mark.parametrize("kind", ["p", "u"])
+def test_no_row_stands_twice(kind: str, world: dict[str, Any]) -> None:
+    """A copy breaks the primary key; a copy with an id of its own breaks what else must be unique."""
+    for table, name, _, _ in constraints(kind):
+        other = {"p": {}, "u": {"id": "uuidv7()" if (table, "id", "uuid") in types() else "-1"}}[kind]
+        assert of_parent(refusal(copy(table, **other)).constraint_name) == name
+
+
+def test_no_column_that_must_be_filled_is_empty(world: dict[str, Any]) -> None:
+    partition = ask("SELECT min(tableoid)::regclass::text FROM ledger.entry")[0][0]
+    for table, _, _, (column,) in constraints("n"):
+        into = partition if table == "entry" else table  # without its source an entry goes nowhere
+        refused = refusal(copy(table, into, **{column: "NULL"}))
+        assert (refused.sqlstate, refused.column_name) == ("23502", column), table
+
+
+def test_no_row_points_at_nobody(world: dict[str, Any]) -> None:
+    nobody = {"uuid": "gen_random_uuid()", "bigint": "-1", "integer": "-1", "character varying": "'nobody'"}
+    for table, name, _, (column,) in constraints("f"):
+        kind = next(kind for of, called, kind in types() if (of, called) == (table, column))
+        refused = refusal(f"UPDATE {table} SET {column} = {nobody[kind]} WHERE ctid = (SELECT min(ctid) FROM {table})")
+        assert (refused.sqlstate, refused.constraint_name) == ("23503", name)
+
+
+def test_no_count_is_below_zero(world: dict[str, Any]) -> None:
+    for table, name, text, _ in constraints("c"):
+        if count := COUNT.fullmatch(text):
+            refused = refusal(f"UPDATE {table} SET {count[1]} = -1")
+            stricter = {other for of, other, _, which in constraints("c") if (of, which) == (table, [count[1]])}
+            assert refused.constraint_name in stricter | {name}
+
+
+@pytest.mark.django_db
+def test_every_month_of_entries_has_its_own_guard_against_truncate() -> None:
+    unguarded = ask(
+        """SELECT inhrelid::regclass FROM pg_inherits WHERE inhparent = 'ledger.entry'::regclass
+           AND inhrelid NOT IN (SELECT tgrelid FROM pg_trigger WHERE tgname = 'no_truncate')"""
+    )
+    assert unguarded == []
+
+
+@pytest.mark.django_db
+def test_no_trigger_sleeps() -> None:
+    assert ask(f"SELECT t.relname, tgname FROM pg_trigger JOIN {OURS} ON t.oid = tgrelid WHERE tgenabled <> 'O'") == []
+
+
+def types() -> set[tuple[str, str, str]]:
+    return {
+        (table, column, kind)
+        for table, column, kind in ask(
+            f"""SELECT t.oid::regclass::text, attname::text, split_part(format_type(atttypid, atttypmod), '(', 1)
+                FROM pg_attribute JOIN {OURS} ON t.oid = attrelid WHERE attnum > 0"""
+        )
+    }
