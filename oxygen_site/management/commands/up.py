@@ -31,6 +31,7 @@ HOST = "127.0.0.1"
 DRAIN = 20  # seconds for the requests, slices and calls in flight
 CALM = 30  # seconds of life after which a death is the first again
 LONGEST_PAUSE = 30
+PROVIDERS = "sandbox providers"
 
 
 class Child:
@@ -50,6 +51,7 @@ class Child:
             self.command,
             cwd=settings.BASE_DIR,
             stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL if self.name == PROVIDERS else None,  # they only say where they are
             start_new_session=True,  # the terminal's Ctrl-C comes to us, and from us in order
             preexec_fn=postgres.end_with_owner(signal.SIGTERM),
         )
@@ -127,7 +129,7 @@ class Command(BaseCommand):
             if "OXYGEN_PROVIDERS_URL" not in os.environ:
                 providers = _free_port()
                 os.environ["OXYGEN_PROVIDERS_URL"] = f"http://{HOST}:{providers}"
-                self._child("sandbox providers", "-m", "sandbox.providers", "--port", str(providers))
+                self._child(PROVIDERS, "-m", "sandbox.providers", "--port", str(providers))
                 _wait_for(providers)
             told = self._seed()
         self._child("worker", "manage.py", "work")
@@ -158,7 +160,7 @@ class Command(BaseCommand):
             signal.signal(reason, signal.SIG_IGN)
         # Last started, first asked: the worker's calls in flight still find their providers, everybody the database.
         deadline = time.monotonic() + DRAIN
-        working = [child for child in self.children if child.name != "sandbox providers"]
+        working = [child for child in self.children if child.name != PROVIDERS]
         for group in (working, [child for child in self.children if child not in working]):
             for child in group:
                 child.ask_to_stop()
