@@ -37,15 +37,21 @@ def drive_slice(run_id: UUID, seconds: int) -> Decimal | None:
     if not run.is_open or run.status == Run.Status.AWAITING_APPROVAL:
         return None
     dispatch.begin(run)
-    connection.close()  # the slice's threads bring their own
-    asyncio.run(_Slice(run).drive(seconds))
-    return dispatch.rest(run)
+    stop = time.monotonic() + seconds
+    while True:
+        connection.close()  # the slice's threads bring their own
+        asyncio.run(_Slice(run).drive(stop))
+        wait = dispatch.rest(run)
+        dispatch.give_back(run)
+        if wait is None or time.monotonic() + float(wait) >= stop:
+            return wait
+        time.sleep(float(wait))
 
 
 def drive_to_rest(run: Run) -> Run:
     """Drive a run in this thread until it ends or pauses, and answer it as it is then."""
-    while (wait := drive_slice(run.id, 3600)) is not None:
-        time.sleep(float(wait))
+    while drive_slice(run.id, 3600) is not None:
+        pass
     run.refresh_from_db()
     return run
 
@@ -73,30 +79,29 @@ class _Slice:
         self.flight: dict[tuple[int, ...], Call] = {}
         self.answers: asyncio.Queue[Answer] = asyncio.Queue()
         self.changed = asyncio.Event()
+        self.wire = Wire(self.limit)
 
-    async def drive(self, seconds: int) -> None:
+    async def drive(self, stop: float) -> None:
         claimer, settler = _Thread(), _Thread()
         try:
-            async with Wire(self.limit) as self.wire, asyncio.TaskGroup() as self.group:
+            async with self.wire, asyncio.TaskGroup() as self.group:
                 steady = [
                     self.group.create_task(self._settle(settler)),
                     self.group.create_task(self._every(settings.LEASE_SECONDS / 3, claimer, self._renew)),
                     self.group.create_task(self._every(GIVE_BACK, claimer, self._give_back)),
                 ]
-                await self._claim(claimer, seconds)
+                await self._claim(claimer, stop)
                 for task in steady:
                     task.cancel()
         finally:
             await claimer.close()
             await settler.close()
 
-    async def _claim(self, claimer: _Thread, seconds: int) -> None:
-        clock = asyncio.get_running_loop().time
-        stop = clock() + seconds
+    async def _claim(self, claimer: _Thread, stop: float) -> None:
         while True:
             self.changed.clear()
             free = self.limit - len(self.flight)
-            if clock() < stop and 4 * free >= self.limit:
+            if time.monotonic() < stop and 4 * free >= self.limit:
                 self._send(await claimer.do(dispatch.claim, self.run, self.owner, free))
             if not self.flight:
                 return

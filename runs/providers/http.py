@@ -24,9 +24,11 @@ NOT_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
 
 
 class Wire:
-    """A pool of connections for one slice of a run."""
+    """A pool of connections for one slice of a run, made in the thread that will run its event loop."""
 
     def __init__(self, connections: int) -> None:
+        if connection.in_atomic_block:  # seen here only: in a running loop Django shows another connection
+            raise RuntimeError("Providers are not called while a transaction is open.")
         limits = httpx2.Limits(max_connections=connections, max_keepalive_connections=connections)
         self._client = httpx2.AsyncClient(base_url=settings.PROVIDERS_URL, timeout=TIMEOUT, limits=limits)
 
@@ -40,8 +42,6 @@ class Wire:
 
     async def ask(self, run: UUID, call: Call, step: Step) -> Answer | None:
         """Make one call and read its answer; None where it is unknown what became of it."""
-        if connection.in_atomic_block:
-            raise RuntimeError("Providers are not called while a transaction is open.")
         _, tries = place(call.number)
         began = time.monotonic()
         try:

@@ -1,6 +1,5 @@
 """Whole runs, driven by the worker's own code over real HTTP."""
 
-import asyncio
 from decimal import Decimal
 from typing import Any
 from uuid import uuid4
@@ -10,9 +9,10 @@ from django.db import transaction
 
 from billing.models import Account, Organization, User
 from runs import dispatch, lifecycle, worker
-from runs.dispatch import Call
+from runs.dispatch import Answer
 from runs.models import Run
 from runs.providers.http import Wire
+from runs.providers.outcomes import Outcome
 from tests.runs.conftest import Providers, assert_books_hold, booked, start
 
 pytestmark = pytest.mark.usefixtures("fresh_database", "catalog")
@@ -113,6 +113,19 @@ def test_credits_come_back_while_it_runs(acme: Organization, alice: User, provid
     assert_books_hold(acme)
 
 
+def test_what_a_paused_run_cannot_need_comes_back_though_nothing_drives_it(
+    acme: Organization, alice: User, providers: Providers
+) -> None:
+    run, owner = start(acme, alice, OPENAI, rows=10, cap=35), uuid4()
+    calls = dispatch.claim(run, owner, 4)
+    lifecycle.pause(run, by=alice)
+    found = Outcome("succeeded", Decimal("0.5"), "", {"a": 1})
+    dispatch.settle(run, owner, [Answer(call, found, 1) for call in calls])
+    assert worker.drive_slice(run.id, 1) is None
+    assert booked(run).reserved == 2 + 6 * Decimal("3.5")
+    assert_books_hold(acme)
+
+
 def test_it_drives_nothing_inside_a_transaction(acme: Organization, alice: User, providers: Providers) -> None:
     run = start(acme, alice, HUNTER, rows=3, cap=3)
     with transaction.atomic(), pytest.raises(RuntimeError, match="durable"):
@@ -120,18 +133,9 @@ def test_it_drives_nothing_inside_a_transaction(acme: Organization, alice: User,
     assert providers.charges(run)["calls"] == 0
 
 
-async def _ask(call: Call, run: Run) -> None:
-    async with Wire(1) as wire:
-        await wire.ask(run.id, call, run.cascade[0])
-
-
-def test_the_wire_itself_refuses_while_a_transaction_is_open(
-    acme: Organization, alice: User, providers: Providers
-) -> None:
-    run = start(acme, alice, HUNTER, rows=1, cap=1)
-    (call,) = dispatch.claim(run, uuid4(), 1)
+def test_the_wire_itself_refuses_while_a_transaction_is_open(alice: User) -> None:
     with transaction.atomic(), pytest.raises(RuntimeError, match="while a transaction is open"):
-        asyncio.run(_ask(call, run))
+        Wire(1)
 
 
 def test_an_ended_run_is_left_alone(acme: Organization, alice: User, providers: Providers) -> None:
