@@ -17,6 +17,7 @@
     if (target?.id === "dialog-body" && !dialog.open) dialog.showModal();
   });
   on("done", () => dialog.close());
+  dialog.addEventListener("close", () => byId("dialog-body").replaceChildren());
   on("click", (event) => {
     if (dialog.open && (event.target === dialog || event.target.closest("[data-dismiss]"))) {
       event.preventDefault();

@@ -17,7 +17,7 @@ def test_credits_show_the_decimals_they_have(value: str, text: str) -> None:
 
 
 def test_a_column_shows_the_same_decimals_everywhere() -> None:
-    column = [Decimal("12"), Decimal("0.25"), Decimal("3.5000")]
+    column = [Decimal(12), Decimal("0.25"), Decimal("3.5000")]
     assert [credits(value, places(column)) for value in column] == ["12.00", "0.25", "3.50"]
 
 

@@ -1,0 +1,78 @@
+"""A real browser, the real site, a worker and the sandbox providers. What the console complains of fails the test."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from django.conf import settings
+from django.test import Client
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
+
+from billing.models import User
+from oxygen_site.postgres import CLONE
+from tests.runs.conftest import _catalog_file, _providers, catalog, providers  # noqa: F401  (fixtures)
+
+os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"  # Playwright's own loop runs in this thread
+
+QUIET = ["--disable-gpu", "--disable-extensions", "--disable-background-networking", "--mute-audio", "--no-first-run"]
+REFUSALS = ("status of 402", "status of 409", "status of 422")  # answers of ours, which the console calls errors
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=shutil.which("chromium"),
+            args=[*QUIET, *(["--no-sandbox"] if os.geteuid() == 0 else [])],
+        )
+        yield browser
+        browser.close()
+
+
+type Open = Callable[..., Page]
+
+
+@pytest.fixture
+def window(chromium: Browser, site: str) -> Iterator[Open]:
+    """Open a window on the site, signed in as `user` where one is given; `facts` are Playwright's."""
+    contexts: list[BrowserContext] = []
+    complaints: list[str] = []
+
+    def note(message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning") and not any(refusal in message.text for refusal in REFUSALS):
+            complaints.append(message.text)
+
+    def opened(user: User | None = None, **facts: Any) -> Page:
+        context = chromium.new_context(base_url=site, reduced_motion="reduce", **facts)
+        context.set_default_timeout(15_000)
+        contexts.append(context)
+        if user:
+            client = Client()
+            client.force_login(user)
+            cookie = client.cookies[settings.SESSION_COOKIE_NAME]
+            context.add_cookies([{"name": cookie.key, "value": cookie.value, "url": site}])
+        context.on("console", note)
+        context.on("weberror", lambda error: complaints.append(str(error.error)))
+        return context.new_page()
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert complaints == []
+
+
+@pytest.fixture
+def worker(providers: Any, fresh_database: str) -> Iterator[None]:  # noqa: F811
+    environment = os.environ | {"OXYGEN_SLICE_SECONDS": "1"}
+    with subprocess.Popen([sys.executable, "manage.py", "work"], cwd=CLONE, env=environment) as process:
+        yield
+        process.terminate()
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
