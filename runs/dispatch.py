@@ -9,6 +9,7 @@ nothing. Claim and settle never lock the run's row. Lock order: items by number,
 import json
 import logging
 from collections.abc import Sequence
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -27,7 +28,8 @@ from runs.providers.outcomes import Outcome
 
 log = logging.getLogger("oxygen.runs")
 
-AGAIN = 1  # seconds until a slice that found nothing to do looks again while others are at work
+AT_ONCE = timedelta(0)
+AGAIN = timedelta(seconds=1)  # until a slice that found nothing to do looks again while others are at work
 
 
 class Call(NamedTuple):
@@ -277,7 +279,7 @@ SELECT %(run)s, number, row, 'pending', 0 FROM unnest(%(rows)s::uuid[]) WITH ORD
 STANDING = """
 SELECT r.status,
        EXISTS (SELECT FROM runs_item WHERE run_id = r.id AND status = 'pending'),
-       (SELECT extract(epoch FROM min(lease_until) - clock_timestamp()) FROM runs_item
+       (SELECT min(lease_until) - clock_timestamp() FROM runs_item
         WHERE run_id = r.id AND status = 'running'),
        coalesce(v.reserved - v.captured - v.held >= r.unit AND NOT v.paused, false)
 FROM runs_run AS r LEFT JOIN ledger.reservation AS v ON v.org = r.org_id AND v.run = r.id
@@ -303,33 +305,33 @@ def give_back(run: Run) -> Decimal:
     return intention(lambda: ledger.give_back(run.org_id, run.id, actor=f"run:{run.id}"))
 
 
-def rest(run: Run) -> Decimal | None:
+def rest(run: Run) -> timedelta | None:
     """End or pause a run of which nothing is left to do or to afford.
 
-    Answer after how many seconds a slice that found nothing to claim should look again; None: when somebody wakes it.
+    Answer how long a slice that found nothing to claim should wait before it looks again; None: until it is woken.
     """
     status, pending, lapse, fits = _query(STANDING, run=run.id)[0]
     if status not in Run.OPEN:
         return None
     going_on = pending and status in Run.PAUSABLE
     if lapse is not None:
-        return max(min(lapse, Decimal(AGAIN)) if going_on else lapse, ZERO)
-    return ZERO if going_on and fits else intention(lambda: _conclude(run))
+        return max(min(lapse, AGAIN) if going_on else lapse, AT_ONCE)
+    return AT_ONCE if going_on and fits else intention(lambda: _conclude(run))
 
 
-def _conclude(run: Run) -> Decimal | None:
+def _conclude(run: Run) -> timedelta | None:
     now = Run.objects.select_for_update(no_key=True).get(id=run.id)
     if not now.is_open:
         return None
     standing = set(now.items.order_by().values_list("status", flat=True).distinct())
     if Item.Status.RUNNING in standing:
-        return Decimal(AGAIN)
+        return AGAIN
     if Item.Status.PENDING not in standing:
         end(now, _verdict(now, standing), actor=f"run:{run.id}")
         return None
     if now.status == Run.Status.PAUSED:
         return None
-    return ZERO if _affords_more(now) else None
+    return AT_ONCE if _affords_more(now) else None
 
 
 def _verdict(run: Run, standing: set[str]) -> Run.Status:

@@ -20,7 +20,7 @@ def drive_run(run: str, shard: int) -> None:
     """Drive a slice of a run and, where more is to be done, get in line again: so that runs take turns."""
     wait = worker.drive_slice(UUID(run), settings.SLICE_SECONDS)
     if wait is not None:
-        _line_up(run, shard, after=timedelta(seconds=float(wait)))
+        _line_up(run, shard, after=wait)
 
 
 def wake(run: Run) -> None:

@@ -10,7 +10,7 @@ import logging
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from decimal import Decimal
+from datetime import timedelta
 from uuid import UUID, uuid4
 
 from django.conf import settings
@@ -25,13 +25,13 @@ from runs.providers.http import Wire
 log = logging.getLogger("oxygen.runs")
 
 BATCH = 200  # answers settled together at most
-GIVE_BACK = 2  # seconds between looks at what the run can no longer need
+GIVE_BACK = timedelta(seconds=2)  # between looks at what the run can no longer need
 
 
-def drive_slice(run_id: UUID, seconds: int) -> Decimal | None:
+def drive_slice(run_id: UUID, seconds: int) -> timedelta | None:
     """Drive a run for so long, then finish what is in flight.
 
-    Answer after how many seconds to go on; None when the run has ended or somebody has to wake it first.
+    Answer after how long to go on; None when the run has ended or somebody has to wake it first.
     """
     run = Run.objects.get(id=run_id)
     if not run.is_open or run.status == Run.Status.AWAITING_APPROVAL:
@@ -40,12 +40,12 @@ def drive_slice(run_id: UUID, seconds: int) -> Decimal | None:
     stop = time.monotonic() + seconds
     while True:
         connection.close()  # the slice's threads bring their own
-        asyncio.run(_Slice(run).drive(stop))
+        asyncio.run(_Slice(run, stop).drive())
         wait = dispatch.rest(run)
         dispatch.give_back(run)
-        if wait is None or time.monotonic() + float(wait) >= stop:
+        if wait is None or time.monotonic() + wait.total_seconds() >= stop:
             return wait
-        time.sleep(float(wait))
+        time.sleep(wait.total_seconds())
 
 
 def drive_to_rest(run: Run) -> Run:
@@ -73,35 +73,37 @@ class _Thread:
 class _Slice:
     """What is in flight, by item and lease, from claim until settle; and whoever waits for that to change."""
 
-    def __init__(self, run: Run) -> None:
-        self.run, self.owner = run, uuid4()
+    def __init__(self, run: Run, stop: float) -> None:
+        self.run, self.owner, self.stop = run, uuid4(), stop
         self.limit: int = settings.WORKER_CONCURRENCY
         self.flight: dict[tuple[int, ...], Call] = {}
         self.answers: asyncio.Queue[Answer] = asyncio.Queue()
         self.changed = asyncio.Event()
         self.wire = Wire(self.limit)
 
-    async def drive(self, stop: float) -> None:
+    async def drive(self) -> None:
         claimer, settler = _Thread(), _Thread()
         try:
             async with self.wire, asyncio.TaskGroup() as self.group:
                 steady = [
                     self.group.create_task(self._settle(settler)),
-                    self.group.create_task(self._every(settings.LEASE_SECONDS / 3, claimer, self._renew)),
+                    self.group.create_task(
+                        self._every(timedelta(seconds=settings.LEASE_SECONDS) / 3, claimer, self._renew)
+                    ),
                     self.group.create_task(self._every(GIVE_BACK, claimer, self._give_back)),
                 ]
-                await self._claim(claimer, stop)
+                await self._claim(claimer)
                 for task in steady:
                     task.cancel()
         finally:
             await claimer.close()
             await settler.close()
 
-    async def _claim(self, claimer: _Thread, stop: float) -> None:
+    async def _claim(self, claimer: _Thread) -> None:
         while True:
             self.changed.clear()
             free = self.limit - len(self.flight)
-            if time.monotonic() < stop and 4 * free >= self.limit:
+            if time.monotonic() < self.stop and 4 * free >= self.limit:
                 self._send(await claimer.do(dispatch.claim, self.run, self.owner, free))
             if not self.flight:
                 return
@@ -110,7 +112,7 @@ class _Slice:
     async def _change(self) -> None:
         """Wait until something settled; not for long, for room is made by other slices as well."""
         try:
-            async with asyncio.timeout(dispatch.AGAIN):
+            async with asyncio.timeout(dispatch.AGAIN.total_seconds()):
                 await self.changed.wait()
         except TimeoutError:
             pass
@@ -143,9 +145,9 @@ class _Slice:
             self._send(calls)
             self.changed.set()
 
-    async def _every(self, seconds: float, thread: _Thread, verb: Callable[[], object]) -> None:
+    async def _every(self, interval: timedelta, thread: _Thread, verb: Callable[[], object]) -> None:
         while True:
-            await asyncio.sleep(seconds)
+            await asyncio.sleep(interval.total_seconds())
             await thread.do(verb)
 
     def _renew(self) -> None:
