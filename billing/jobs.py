@@ -3,8 +3,6 @@
 import logging
 from functools import partial
 
-from django.db import connection
-
 from billing import books, ledger
 from billing.models import Grant
 from oxygen_site.clock import clock
@@ -37,10 +35,7 @@ def prove_nightly() -> None:
 @periodic("41 * * * *")
 def make_months() -> None:
     """Have three months of partitions ready; without this month's, a run could not start."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT ledger.make_months()")
-        cursor.execute("SELECT ledger.months_ahead()")
-        ahead = cursor.fetchone()[0]
+    ahead = ledger.make_months()
     if ahead < 2:
         log.error("only %s months of ledger partitions are ready; run manage.py make_months", ahead)
 

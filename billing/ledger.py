@@ -225,3 +225,12 @@ def settle_slow(org: UUID, run: UUID, attempts: Sequence[Settled]) -> list[tuple
     with _refusals(), connection.cursor() as cursor:
         cursor.execute(_SETTLE_SLOW, _batch(org, run, attempts))
         return cursor.fetchall()
+
+
+# ------------------------------------------------------------------ its months
+
+
+def make_months() -> int:
+    """Make the partitions of the months to come; answer how many after this one of business time are ready."""
+    _call("SELECT count(*) FROM ledger.make_months()")
+    return _call("SELECT ledger.months_ahead()")
