@@ -185,7 +185,10 @@ def charges(
     run: UUID | None = None,
     before: "Keyset | None" = None,
 ) -> Charges:
-    """List attempts that settled in a span or on one day of it, 50 a page. Two queries; the count is the rollups'."""
+    """List attempts that settled in a span or on one day of it, 50 a page. Two queries; the count is the rollups'.
+
+    One run's are listed by row, last first, as the ledger's key has them: by time they would cost what the run is long.
+    """
     start, end = span.instants(day)
     entries = Entry.objects.filter(org=org.id, at__gte=start, at__lt=end, item__gt=0, account_seq=None)
     if provider:
@@ -193,12 +196,9 @@ def charges(
     if run:
         entries = entries.filter(source=run)
     if before:
-        entries = entries.filter(before.older())
-    page = list(
-        entries.order_by("-at", "-source", "-item", "-attempt")
-        .defer("actor", "reason")
-        .fetch_mode(FETCH_RAISE)[: PAGE + 1]
-    )
+        entries = entries.filter(before.lower() if run else before.older())
+    order = ("-item", "-attempt") if run else ("-at", "-source", "-item", "-attempt")
+    page = list(entries.order_by(*order).defer("actor", "reason").fetch_mode(FETCH_RAISE)[: PAGE + 1])
     older = Keyset.of(page[PAGE - 1]).text if len(page) > PAGE else None
     return Charges(page[:PAGE], _count(org, span, provider, day, run), older)
 
@@ -238,13 +238,12 @@ class Keyset:
 
     def older(self) -> Q:
         """What comes after it. The bare `at <=` is what the index goes by."""
-        same = Q(at=self.at)
-        return Q(at__lte=self.at) & (
-            ~same
-            | Q(source__lt=self.source)
-            | Q(source=self.source, item__lt=self.item)
-            | Q(source=self.source, item=self.item, attempt__lt=self.attempt)
-        )
+        earlier, other = Q(at__lt=self.at), Q(source__lt=self.source)
+        return Q(at__lte=self.at) & (earlier | other | Q(source=self.source) & self.lower())
+
+    def lower(self) -> Q:
+        """What comes after it among its run's own."""
+        return Q(item__lte=self.item) & (Q(item__lt=self.item) | Q(attempt__lt=self.attempt))
 
 
 _AT = "%Y%m%dT%H%M%S.%f"
