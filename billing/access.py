@@ -91,7 +91,8 @@ def org_page[**P, R: HttpResponseBase](
         def gated(request: OrgRequest, slug: str, **kwargs: Any) -> R:
             enter(request, slug)
             require(request, may)
-            request.session["org"] = request.org.slug
+            if request.session.get("org") != slug:  # else each look at a page would commit
+                request.session["org"] = slug
             return view(request, **kwargs)  # type: ignore[call-arg]
 
         gated.right = may  # type: ignore[attr-defined]  # for the test that walks every URL
