@@ -102,7 +102,7 @@ def _claim(run: Run, owner: UUID, n: int) -> list[Call]:
     facts = {"run": run.id, "owner": owner, "lease": settings.LEASE_SECONDS}
     calls = []
     if lapsed := [number for (number,) in _query(LAPSED, n=n, **facts)]:
-        log.warning("run %s: taking over %s items whose lease ran out", run.id, len(lapsed))
+        log.info("run %s: taking up %s items that waited for another try or were left by a worker", run.id, len(lapsed))
         calls = _query(OPEN_ATTEMPTS, run=run.id, numbers=lapsed)
     if n > len(lapsed) and (pending := [number for (number,) in _query(PENDING, run=run.id, n=n - len(lapsed))]):
         admitted = ledger.admit(run.org_id, run.id, len(pending), run.unit)
