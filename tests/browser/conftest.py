@@ -5,15 +5,19 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 from django.conf import settings
+from django.db import connection
 from django.test import Client
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
 
 from billing.models import User
 from oxygen_site.postgres import CLONE
+from runs.models import Run
+from runs.worker import drive_to_rest
 from tests.runs.conftest import _catalog_file, _providers, catalog, providers  # noqa: F401  (fixtures)
 
 os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"  # Playwright's own loop runs in this thread
@@ -37,10 +41,15 @@ type Open = Callable[..., Page]
 
 
 @pytest.fixture
-def window(chromium: Browser, site: str) -> Iterator[Open]:
+def complaints() -> list[str]:
+    """What the console said; a test that provokes some takes them out itself."""
+    return []
+
+
+@pytest.fixture
+def window(chromium: Browser, site: str, complaints: list[str]) -> Iterator[Open]:
     """Open a window on the site, signed in as `user` where one is given; `facts` are Playwright's."""
     contexts: list[BrowserContext] = []
-    complaints: list[str] = []
 
     def note(message: ConsoleMessage) -> None:
         if message.type in ("error", "warning") and not any(refusal in message.text for refusal in REFUSALS):
@@ -63,6 +72,18 @@ def window(chromium: Browser, site: str) -> Iterator[Open]:
     for context in contexts:
         context.close()
     assert complaints == []
+
+
+def driven(run: Run) -> Run:
+    """Bring a run to rest in a thread of its own, for Playwright's event loop runs in this one."""
+
+    def drive() -> None:
+        drive_to_rest(run)
+        connection.close()
+
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(drive).result()
+    return run
 
 
 @pytest.fixture

@@ -1,0 +1,164 @@
+"""Every page: nothing for axe to find or the console to say, light and dark, wide and narrow; within its weight."""
+
+from pathlib import Path
+from typing import Any
+
+import brotli
+import pytest
+import pytest_playwright_axe
+from playwright.sync_api import Page, expect
+
+from billing.models import Organization, User
+from oxygen_site.postgres import CLONE
+from runs import lifecycle
+from runs.models import Run
+from tests.browser.conftest import Open, driven
+from tests.conftest import give
+from tests.runs.conftest import Providers, start
+
+AXE = (Path(pytest_playwright_axe.__file__).parent / "resources" / "axe.min.js").read_text()
+RULES = ["wcag2a", "wcag21a", "wcag2aa", "wcag21aa", "wcag22a", "wcag22aa", "best-practice"]
+LARGEST = 900  # elements of a page
+
+
+@pytest.fixture
+def busy(acme: Organization, alice: User, catalog: None, providers: Providers) -> Run:
+    """Acme with 60 charges, one run at its cap and one paused by a person."""
+    give(acme, 400)
+    driven(start(acme, alice, "hunter.email_finder", "prospeo.email_finder", rows=60, cap=200))
+    lifecycle.pause(start(acme, alice, "openai.ai_column", rows=20, cap=100), by=alice)
+    return driven(start(acme, alice, "hunter.email_finder", rows=10, cap=4))
+
+
+def faults(page: Page) -> list[Any]:
+    page.evaluate(AXE)
+    found = page.evaluate("rules => axe.run(document, {runOnly: {type: 'tag', values: rules}})", RULES)
+    return [(fault["id"], [node["html"] for node in fault["nodes"]]) for fault in found["violations"]]
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_no_page_has_anything_for_axe_to_find(window: Open, alice: User, busy: Run, theme: str, width: int) -> None:
+    page = window(alice, color_scheme=theme, viewport={"width": width, "height": 900})
+    own = f"/orgs/acme/runs/{busy.id}/"
+    for address in (
+        "/orgs/acme/billing/",
+        "/orgs/acme/billing/?range=90d&daily=1&provider=hunter",
+        "/orgs/acme/runs/",
+        "/orgs/acme/runs/new/",
+        own,
+        f"{own}cancel/",
+        f"{own}continue/",
+        "/orgs/?q=ac",
+        "/orgs/new/",
+        "/accounts/email/",
+        "/accounts/password/change/",
+    ):
+        answer = page.goto(address)
+        assert answer
+        assert answer.status == 200, address
+        assert faults(page) == [], address
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), (
+            f"{address} is wider than the screen"
+        )
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_the_door_has_nothing_for_axe_to_find(window: Open, theme: str) -> None:
+    page = window(color_scheme=theme)
+    for address in ("/accounts/login/", "/accounts/signup/", "/accounts/password/reset/", "/accounts/inactive/"):
+        page.goto(address)
+        assert faults(page) == [], address
+
+
+def test_menus_and_the_dialog_have_nothing_for_axe_to_find(window: Open, alice: User, busy: Run) -> None:
+    page = window(alice)
+    page.goto("/orgs/acme/billing/")
+    page.get_by_role("button", name="Switch organization").click()
+    expect(page.locator("#org-results a")).to_have_count(1)
+    assert faults(page) == []
+    page.keyboard.press("Escape")
+    page.locator("#runs").get_by_role("link", name="Cancel run").first.click()
+    expect(page.locator("dialog[open]")).to_be_visible()
+    assert faults(page) == []
+
+
+def test_pages_stay_small(window: Open, alice: User, busy: Run) -> None:
+    page = window(alice)
+    for address in ("/orgs/acme/billing/?range=90d", "/orgs/acme/runs/", f"/orgs/acme/runs/{busy.id}/"):
+        page.goto(address)
+        assert page.evaluate("document.querySelectorAll('*').length") <= LARGEST, address
+
+
+def test_our_own_style_and_scripts_stay_small() -> None:
+    def weight(*names: str) -> int:
+        return sum(len(brotli.compress((CLONE / "static" / name).read_bytes())) for name in names)
+
+    assert weight("app.css") <= 9_000
+    assert weight("app.js", "charts.js") <= 5_000
+
+
+def test_plotly_is_fetched_when_someone_reaches_for_the_chart_and_not_before(
+    window: Open, alice: User, busy: Run
+) -> None:
+    page = window(alice)
+    fetched: list[str] = []
+    page.on("request", lambda request: fetched.append(request.url))
+    page.goto("/orgs/acme/billing/?range=7d")
+    page.wait_for_load_state("networkidle")
+    assert not any("plotly" in url for url in fetched)
+
+    chart = page.locator("[data-chart]")
+    chart.hover()
+    expect(page.locator(".chart.is-live")).to_be_visible()
+    today = chart.bounding_box()
+    assert today
+    page.mouse.move(today["x"] + today["width"] - 30, today["y"] + today["height"] - 40)
+    expect(page.locator(".tip")).to_contain_text("Hunter")
+
+
+def test_a_day_picked_in_the_chart_shows_its_charges_and_back_leads_back(window: Open, alice: User, busy: Run) -> None:
+    page = window(alice)
+    page.goto("/orgs/acme/billing/?range=7d")
+    page.locator("[data-chart]").hover()
+    expect(page.locator(".chart.is-live")).to_be_visible()
+    box = page.locator("[data-chart]").bounding_box()
+    assert box
+    page.mouse.click(box["x"] + box["width"] - 30, box["y"] + box["height"] - 40)
+    expect(page.locator("#charges .chip")).to_have_count(1)
+    assert "day=" in page.url
+    page.get_by_role("link", name="30 days").click()
+    expect(page.get_by_role("link", name="30 days")).to_have_attribute("aria-current", "true")
+    page.go_back()
+    expect(page.get_by_role("link", name="7 days")).to_have_attribute("aria-current", "true")
+    expect(page.locator("#charges .chip")).to_have_count(1)
+
+
+def test_arrow_keys_walk_the_switcher(window: Open, alice: User, acme: Organization) -> None:
+    page = window(alice)
+    page.goto("/orgs/acme/billing/")
+    page.get_by_role("button", name="Switch organization").click()
+    expect(page.locator("#org-results a")).to_have_count(1)
+    page.keyboard.press("ArrowDown")
+    expect(page.locator("#org-results a")).to_be_focused()
+
+
+def test_a_card_that_cannot_be_loaded_says_so_and_keeps_what_it_shows(
+    window: Open, alice: User, busy: Run, complaints: list[str]
+) -> None:
+    page = window(alice)
+    page.goto("/orgs/acme/billing/")
+    page.context.set_offline(True)
+    page.get_by_role("link", name="90 days").click()
+    expect(page.locator("#usage .failure")).to_contain_text("may be old")
+    expect(page.locator("#usage .chart")).to_be_visible()
+    assert all(said.startswith(("Failed to load resource", "htmx:")) for said in complaints), complaints
+    complaints.clear()
+
+
+def test_the_theme_chosen_stays(window: Open, alice: User, acme: Organization) -> None:
+    page = window(alice, color_scheme="light")
+    page.goto("/orgs/acme/billing/?range=7d")
+    page.get_by_role("button", name="Use the dark theme").click()
+    expect(page.locator("html")).to_have_attribute("data-theme", "dark")
+    assert page.url.endswith("/orgs/acme/billing/?range=7d")
