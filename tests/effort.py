@@ -4,8 +4,8 @@ import os
 import random
 
 SOAK = os.environ.get("OXYGEN_SOAK") == "1"
-# Put back into the environment, so that all workers of one run share it.
-SEED = int(os.environ.setdefault("SEED", str(random.SystemRandom().randrange(2**32))))
+SEED = int(os.environ.get("SEED") or random.SystemRandom().randrange(2**32))
+os.environ["SEED"] = str(SEED)  # all workers of one run share it
 
 
 def effort(full: int) -> int:
