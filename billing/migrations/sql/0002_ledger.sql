@@ -483,7 +483,8 @@ CREATE FUNCTION ledger.balance(p_org uuid, OUT available numeric, OUT reserved n
   FROM account a, (SELECT coalesce(sum(captured), 0) AS captured FROM reservation WHERE org = p_org AND closed_at IS NULL) AS o
   WHERE a.org = p_org $$;
 
--- Cuts the organization's usage anew in days of another zone. Settles wait at their reservations meanwhile, and read the new zone after.
+-- Cuts the organization's usage anew in days of another zone, and leaves it day by day, as settles do: a page reads what lies together.
+-- Settles wait at their reservations meanwhile, and read the new zone after.
 CREATE FUNCTION ledger.set_zone(p_org uuid, p_zone text) RETURNS void LANGUAGE plpgsql SET search_path = ledger AS $$
 BEGIN
   PERFORM FROM account WHERE org = p_org FOR NO KEY UPDATE;
@@ -493,10 +494,10 @@ BEGIN
   DELETE FROM usage_by_run WHERE org = p_org;
   INSERT INTO usage_by_tool
   SELECT org, local_day(at, p_zone), provider, tool, byok, outcome, sum(amount), count(*)
-  FROM entry WHERE org = p_org AND account_seq IS NULL GROUP BY 1, 2, 3, 4, 5, 6;
+  FROM entry WHERE org = p_org AND account_seq IS NULL GROUP BY 1, 2, 3, 4, 5, 6 ORDER BY 2;
   INSERT INTO usage_by_run
   SELECT e.org, local_day(e.at, p_zone), r.run, r.run_kind, r.member, sum(e.amount), count(*), count(*) FILTER (WHERE e.outcome = 'succeeded')
-  FROM entry e JOIN reservation r ON r.org = e.org AND r.run = e.source WHERE e.org = p_org AND e.account_seq IS NULL GROUP BY 1, 2, 3, 4, 5;
+  FROM entry e JOIN reservation r ON r.org = e.org AND r.run = e.source WHERE e.org = p_org AND e.account_seq IS NULL GROUP BY 1, 2, 3, 4, 5 ORDER BY 2;
 END $$;
 
 
@@ -526,7 +527,7 @@ CREATE FUNCTION ledger.settle(p_org uuid, p_run uuid, p_item int[], p_attempt sm
 DECLARE
   v_at timestamptz := ledger.clock();
   v_captured numeric; v_absorbed numeric; v_held numeric; v_calls bigint; v_results bigint; v_usage ledger.usage_by_tool[];
-  v_kind text; v_member uuid;
+  v_kind text; v_member uuid; v_day date;
 BEGIN
   WITH settled AS (
     INSERT INTO ledger.entry (org, source, at, item, attempt, byok, kind, amount, provider, tool, outcome, cost, maximum, held)
@@ -554,14 +555,15 @@ BEGIN
   IF NOT FOUND THEN RAISE EXCEPTION 'run % is closed', p_run USING ERRCODE = 'LG001'; END IF;
 
   -- The zone is read here, after the reservation is locked: a change of zone waits for us, or we for it.
+  SELECT ledger.local_day(v_at, zone) INTO v_day FROM ledger.account WHERE org = p_org;
   INSERT INTO ledger.usage_by_tool AS t
-  SELECT p_org, ledger.local_day(v_at, zone), provider, tool, byok, outcome, credits, calls
-  FROM ledger.account, unnest(v_usage) AS u(o, d, provider, tool, byok, outcome, credits, calls) WHERE account.org = p_org
+  SELECT p_org, v_day, provider, tool, byok, outcome, credits, calls
+  FROM unnest(v_usage) AS u(o, d, provider, tool, byok, outcome, credits, calls)
   ORDER BY provider, tool, byok, outcome
   ON CONFLICT (org, day, provider, tool, byok, outcome)
   DO UPDATE SET credits = t.credits + EXCLUDED.credits, calls = t.calls + EXCLUDED.calls;
   INSERT INTO ledger.usage_by_run AS m
-  SELECT p_org, ledger.local_day(v_at, zone), p_run, v_kind, v_member, v_captured, v_calls, v_results FROM ledger.account WHERE org = p_org
+  VALUES (p_org, v_day, p_run, v_kind, v_member, v_captured, v_calls, v_results)
   ON CONFLICT (org, day, run)
   DO UPDATE SET credits = m.credits + EXCLUDED.credits, calls = m.calls + EXCLUDED.calls, results = m.results + EXCLUDED.results;
   RETURN v_captured;
