@@ -37,6 +37,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if IS_WORKER or config.option.collectonly or config.option.help:
         return
     if os.environ["DATABASE_URL"] == OURS:
+        _sweep()
         _server = postgres.start(postgres.home() / NAME, durable=False)
     _make_template()
 
@@ -86,6 +87,17 @@ def pointed_at(database: str) -> Iterator[None]:
         connection.close()
         connection.settings_dict["NAME"] = before_name
         os.environ["DATABASE_URL"] = before_url
+
+
+def _sweep() -> None:
+    """Throw away the clusters of runs that were killed."""
+    for lock in postgres.home().glob("tests-*.lock"):
+        try:
+            os.kill(int(lock.stem.removeprefix("tests-")), 0)
+        except ProcessLookupError:
+            postgres.throw_away(lock.with_suffix(""))
+        except PermissionError:
+            pass  # somebody else's, and alive
 
 
 def _make_template() -> None:
