@@ -29,8 +29,8 @@ from billing.models import Agency, Organization, Role, User
 from oxygen_site import clock
 from oxygen_site.transactions import Refused, intention
 from runs import lifecycle, tables, today, worker
-from runs.management.demo import cast
-from runs.management.demo.story import WEEKS, Act, Given, Opened, Started, Taken, story
+from runs.management.demo import cast, story
+from runs.management.demo.story import Act, Given, Opened, Started, Taken
 from runs.models import Column, Run, Table
 
 DATA = settings.BASE_DIR / "sandbox" / "data"
@@ -50,7 +50,7 @@ class Command(BaseCommand):
         if acme is None and Organization.objects.exists():
             raise CommandError("This database holds organizations already; the demo begins with an empty one.")
         begun = _begin() if acme is None else acme.created_at.replace(second=0, microsecond=0)
-        if clock.clock() < begun + timedelta(weeks=WEEKS):
+        if not Table.objects.filter(org=acme, name=cast.WORLDWIDE.name).exists():  # the first thing of the present
             self._live(begun)
         _keep_one_live(Organization.objects.get(slug="acme"))
         for person in cast.PEOPLE:
@@ -63,14 +63,14 @@ class Command(BaseCommand):
         with _providers():
             for run in Run.objects.filter(status__in=Run.LIVE):  # of a seeding that was stopped
                 worker.drive_to_rest(run)
-            for day, acts in groupby(story(begun), lambda act: act.at.date() - begun.date()):
-                expire_due()
-                for act in acts:
-                    _perform(act)
-                if day.days % 7 == 6:
-                    self._say(f"Week {day.days // 7 + 1} of {WEEKS}: {Run.objects.count()} runs so far.")
-        expire_due()
-        clock.catch_up()
+            for week, acts in groupby(story.acts(begun), lambda act: (act.at - begun).days // 7):
+                self._say(f"Living through week {week + 1} of {story.WEEKS}.")
+                for _, daily in groupby(acts, lambda act: act.at.date()):
+                    expire_due()
+                    for act in daily:
+                        _perform(act)
+            clock.catch_up()
+            expire_due()
 
     def _say(self, line: str) -> None:
         """Progress goes to standard error; who can sign in, to standard output."""
@@ -80,7 +80,7 @@ class Command(BaseCommand):
 
 def _begin() -> datetime:
     """Go back to the first full minute of the demo's weeks."""
-    now = clock.begin(timedelta(weeks=WEEKS))
+    now = clock.begin(timedelta(weeks=story.WEEKS))
     begun = now.astimezone(UTC).replace(second=0, microsecond=0) + timedelta(minutes=1)
     clock.advance(begun - now)
     return begun
@@ -176,8 +176,8 @@ def _give(act: Given) -> None:
 
 def _take(act: Taken) -> None:
     org, operator = _org(act).pk, User.objects.get(email=cast.OPERATOR)
-    facts = {"amount": Decimal(act.credits), "actor": f"user:{operator.pk}", "reason": act.reason}
-    intention(partial(ledger.adjust, org, clock.new_id(), **facts))
+    taken = partial(ledger.adjust, org, clock.new_id(), amount=Decimal(act.credits), reason=act.reason)
+    intention(partial(taken, actor=f"user:{operator.pk}"))
 
 
 def _start(act: Started) -> None:

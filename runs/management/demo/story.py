@@ -1,6 +1,6 @@
 """What happens in the demo, when: six weeks of grants and runs, most in working hours. Pure, and always the same.
 
-For `seed_demo`, which lives it through the same verbs as everybody. Acts come in order of time.
+For `seed_demo`, which lives it by the same verbs as everybody.
 """
 
 import random
@@ -13,8 +13,8 @@ from runs.management.demo.cast import ACME, FILLINGS, LISTS, ORGS, Filling, List
 WEEKS = 6
 # How many runs a day somebody starts, as (weekday, weekend) shares of a hundred; how many rows a run has.
 PACES = {
-    "daily": ((230, 60), (25, 60)),
-    "often": ((45, 10), (20, 45)),
+    "daily": ((170, 50), (35, 80)),
+    "often": ((35, 8), (25, 55)),
     "sometimes": ((9, 0), (10, 25)),
     "short": ((20, 0), (20, 40)),
     "quiet": ((2, 0), (8, 15)),
@@ -74,11 +74,11 @@ class Started:
 type Act = Opened | Given | Taken | Started
 
 
-def story(begun: datetime) -> list[Act]:
-    """All acts from `begun` to the demo's present, WEEKS later."""
+def acts(begun: datetime) -> list[Act]:
+    """All that happens from `begun` to the demo's present, WEEKS later."""
     until = begun + timedelta(weeks=WEEKS)
-    acts = [act for org in ORGS for act in _life(org, begun, until)]
-    return sorted((*acts, *_acme(begun, until), *_open_ends(until)), key=_when)
+    told = [act for org in ORGS for act in _life(org, begun, until)]
+    return sorted((act for act in (*told, *_acme(begun), *_open_ends(until)) if act.at < until), key=_when)
 
 
 def _when(act: Act) -> datetime:
@@ -120,7 +120,7 @@ def _run(org: Org, chance: random.Random, at: datetime) -> Started:
     return Started(at, org, by, source, filling, chance.randint(*rows), cap, then)
 
 
-def _acme(begun: datetime, until: datetime) -> Iterator[Act]:
+def _acme(begun: datetime) -> Iterator[Act]:
     """What only Acme lives through besides its runs: more credits, and corrections both ways."""
     yield Given(
         begun + timedelta(days=9, hours=3), ACME, 250, 60, "adjustment", "Goodwill after a slow day at a provider"

@@ -1,0 +1,139 @@
+"""Seeding the demo: a past that was really lived, a present with something to decide, and nothing done twice."""
+
+import io
+import os
+import signal
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime, timedelta
+
+import psycopg
+import pytest
+from django.contrib.auth import authenticate
+from django.core.management import call_command
+from django.core.management.base import CommandError
+from django.db import connection
+
+from billing import books, orgs
+from billing.models import Entry, Organization
+from runs.management.demo import cast, story
+from runs.management.demo.story import Given, Opened, Started, Taken
+from runs.models import Attempt, Run, Tool
+
+BEGUN = datetime(2026, 3, 1, 12, tzinfo=UTC)
+ONLY_ACME = dict.fromkeys(story.PACES, ((0, 0), (1, 1))) | {"daily": ((100, 100), (10, 20))}
+SHORT = f"""
+import django; django.setup()
+from django.core.management import call_command
+from runs.management.demo import story
+story.WEEKS, story.PACES = 1, {ONLY_ACME}
+call_command("seed_demo")
+"""
+
+
+@pytest.fixture
+def short_past(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One week, in which only Acme is at work."""
+    monkeypatch.setattr(story, "WEEKS", 1)
+    monkeypatch.setattr(story, "PACES", ONLY_ACME)
+
+
+def seeded() -> str:
+    said = io.StringIO()
+    call_command("seed_demo", stdout=said, stderr=io.StringIO())
+    return said.getvalue()
+
+
+def seconds_behind() -> int:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT extract(epoch FROM clock_timestamp() - ledger.clock())::int")
+        return int(cursor.fetchone()[0])
+
+
+@pytest.mark.usefixtures("fresh_database", "short_past")
+def test_a_week_is_lived_and_the_present_has_something_to_decide() -> None:
+    said = seeded()
+    acme = Organization.objects.get(slug="acme")
+    mine = Run.objects.filter(org=acme)
+    assert mine.filter(status__in=Run.LIVE).count() == 1
+    assert mine.filter(pause_reason="cap_reached").exists()
+    assert mine.filter(pause_reason="by_user").exists()
+    assert mine.filter(status="cancelled").exists()
+    assert Organization.objects.filter(agency__name="Harbor").count() == 40
+    assert seconds_behind() == 0
+    assert books.drifts() == []
+    assert all(person.email in said for person in cast.PEOPLE)
+    alice = authenticate(email="alice@acme.example", password=cast.PASSWORD)
+    assert alice is not None
+
+    runs, entries = Run.objects.count(), Entry.objects.count()
+    began = time.monotonic()
+    seeded()
+    assert time.monotonic() - began < 5
+    assert (Run.objects.count(), Entry.objects.count()) == (runs, entries)
+
+
+@pytest.mark.usefixtures("fresh_database", "short_past")
+def test_a_seeding_that_was_killed_goes_on_where_it_stopped() -> None:
+    quiet, hasty = subprocess.DEVNULL, os.environ | {"OXYGEN_LEASE_SECONDS": "1"}
+    with subprocess.Popen([sys.executable, "-c", SHORT], stdout=quiet, stderr=quiet, env=hasty) as first:
+        with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as watching:
+            third = "SELECT FROM runs_run WHERE ended_at IS NOT NULL OFFSET 2"
+            while watching.execute(third).fetchone() is None:
+                assert first.poll() is None
+                time.sleep(0.05)
+        first.send_signal(signal.SIGKILL)
+    runs = Run.objects.count()
+    assert seconds_behind() > 0
+    seeded()
+    assert Organization.objects.count() == len(cast.ORGS)
+    assert Run.objects.count() > runs
+    assert not Attempt.objects.filter(outcome=None).exists()
+    assert seconds_behind() == 0
+    assert books.drifts() == []
+
+
+@pytest.mark.django_db
+def test_a_database_that_is_in_use_is_left_alone() -> None:
+    orgs.create("Somebody's own", "UTC")
+    with pytest.raises(CommandError, match="holds organizations already"):
+        seeded()
+
+
+def test_the_story_is_always_the_same_and_in_order() -> None:
+    told = story.acts(BEGUN)
+    assert told == story.acts(BEGUN)
+    assert [act.at for act in told] == sorted(act.at for act in told)
+    assert all(BEGUN <= act.at < BEGUN + timedelta(weeks=story.WEEKS) for act in told)
+
+
+def test_no_organization_acts_before_it_is_opened() -> None:
+    opened: set[str] = set()
+    for act in story.acts(BEGUN):
+        if isinstance(act, Opened):
+            opened.add(act.org.name)
+        assert act.org.name in opened
+    assert opened == {org.name for org in cast.ORGS}
+
+
+def test_acme_is_at_work_on_most_of_the_last_thirty_days() -> None:
+    last = BEGUN + timedelta(weeks=story.WEEKS) - timedelta(days=30)
+    days = {act.at.date() for act in story.acts(BEGUN) if isinstance(act, Started) and act.org == cast.ACME}
+    assert len({day for day in days if day >= last.date()}) >= 22
+
+
+def test_every_grant_of_the_story_has_a_key_of_its_own() -> None:
+    given = [(act.org.name, act.source, act.at) for act in story.acts(BEGUN) if isinstance(act, Given)]
+    assert len(given) == len(set(given)) > 40
+    assert any(isinstance(act, Taken) for act in story.acts(BEGUN))
+
+
+@pytest.mark.django_db
+def test_every_column_of_the_cast_names_tools_of_the_catalog() -> None:
+    call_command("sync_catalog", stdout=io.StringIO())
+    fillings = [filling for kind in cast.FILLINGS.values() for filling in kind] + [cast.RESEARCH]
+    named = {tool for filling in fillings for tool in filling.cascade}
+    assert named <= set(Tool.objects.exclude(price=None).values_list("pk", flat=True))
+    managed = {tool.partition(".")[0] for tool in named} - {"hubspot", "salesforce", "smartlead", "linkedin"}
+    assert len(managed) == 12
