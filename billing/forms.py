@@ -8,11 +8,10 @@ from django import forms
 from billing.usage import RANGES, Keyset
 
 
-class KeysetField(forms.CharField):
+class KeysetField(forms.Field):
     def to_python(self, value: Any) -> Keyset | None:
-        text = super().to_python(value)
         try:
-            return Keyset.read(text) if text else None
+            return Keyset.read(value) if value else None
         except ValueError as wrong:
             raise forms.ValidationError("This is no place in the list.") from wrong
 

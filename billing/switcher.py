@@ -1,9 +1,10 @@
 """Finding one organization among hundreds by a few letters. Reads only; for the switcher and its page."""
 
+from collections import Counter
 from dataclasses import dataclass
 from decimal import Decimal
 
-from django.db.models import Case, Count, IntegerField, Q, QuerySet, When
+from django.db.models import Case, IntegerField, When
 from django.db.models.functions import Lower
 
 from billing import access
@@ -37,10 +38,6 @@ def find(user: User, text: str, shown: int = SHOWN) -> Found:
     orgs = list(matches.order_by(best_first, Lower("name"), "slug")[:shown])
     ids = [org.pk for org in orgs]
     available = dict(Account.objects.filter(org__in=ids).values_list("org", "available"))
-    paused = dict(_paused().filter(org__in=ids).values_list("org", "runs"))
-    lines = [Line(org, available.get(org.pk, Decimal(0)), paused.get(org.pk, 0)) for org in orgs]
+    paused = Counter(Reservation.objects.filter(org__in=ids, closed_at=None, paused=True).values_list("org", flat=True))
+    lines = [Line(org, available.get(org.pk, Decimal(0)), paused[org.pk]) for org in orgs]
     return Found(lines, max(0, matches.count() - shown) if len(orgs) == shown else 0)
-
-
-def _paused() -> QuerySet[Reservation, dict[str, object]]:
-    return Reservation.objects.filter(Q(paused=True, closed_at=None)).values("org").annotate(runs=Count("run"))

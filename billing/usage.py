@@ -207,10 +207,13 @@ def _count(org: Organization, span: Span, provider: str | None, day: date | None
     days = (day, day) if day else (span.first, span.last)
     if run and provider:
         return None  # no rollup has both
-    rollup = UsageByRun.objects.filter(run=run) if run else UsageByTool.objects.all()
+    if run:
+        calls = UsageByRun.objects.filter(org=org.id, run=run, day__range=days)
+        return calls.aggregate(calls=Sum("calls", default=0))["calls"]
+    of_tools = UsageByTool.objects.filter(org=org.id, day__range=days)
     if provider:
-        rollup = rollup.filter(provider=provider)
-    return rollup.filter(org=org.id, day__range=days).aggregate(calls=Sum("calls", default=0))["calls"]
+        of_tools = of_tools.filter(provider=provider)
+    return of_tools.aggregate(calls=Sum("calls", default=0))["calls"]
 
 
 @dataclass(frozen=True)

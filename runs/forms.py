@@ -1,14 +1,12 @@
 """What people send to the runs' pages. Caps and limits are judged by `lifecycle`, so that every door says the same."""
 
+from itertools import groupby
 from typing import Any
 
 from django import forms
-from django.forms.models import ModelChoiceIterator
 
 from billing.models import Organization
 from runs.models import Column, Item, Run
-
-ENDED = [status for status in Run.Status if status not in Run.OPEN]
 
 
 class RunsFilter(forms.Form):
@@ -22,25 +20,10 @@ class ItemsFilter(forms.Form):
     after = forms.IntegerField(required=False, min_value=1, max_value=2**31 - 1)
 
 
-class ColumnChoice(forms.ModelChoiceField):
-    """Columns under the names of their tables."""
-
-    def label_from_instance(self, column: Column) -> str:
-        return column.name
-
-
-class _ByTable(ModelChoiceIterator):
-    def __iter__(self) -> Any:
-        yield "", self.field.empty_label
-        tables: dict[Any, list[Any]] = {}
-        for column in self.queryset:
-            tables.setdefault(column.table, []).append(self.choice(column))
-        for table, choices in tables.items():
-            yield f"{table.name}, {table.row_count:,} rows", choices
-
-
 class RunForm(forms.Form):
-    column = ColumnChoice(Column.objects.none(), empty_label="Choose a column", label="Fill this column")
+    """A column of the org, by table, with how many rows to fill and what that may cost at most."""
+
+    column = forms.ChoiceField(label="Fill this column")
     limit = forms.IntegerField(
         required=False,
         min_value=1,
@@ -58,8 +41,14 @@ class RunForm(forms.Form):
 
     def __init__(self, org: Organization, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        columns = Column.objects.filter(table__org=org).select_related("table").order_by("table__name", "name")
-        self.fields["column"].queryset = columns  # type: ignore[attr-defined]
+        listed = Column.objects.filter(table__org=org).select_related("table").order_by("table__name", "table", "name")
+        self.columns = {str(column.pk): column for column in listed}
+        tables = groupby(self.columns.items(), lambda choice: choice[1].table)
+        by_table = [(table.name, [(key, column.name) for key, column in columns]) for table, columns in tables]
+        self.fields["column"].choices = [("", "Choose a column"), *by_table]  # type: ignore[attr-defined]
+
+    def clean_column(self) -> Column:
+        return self.columns[self.cleaned_data["column"]]
 
 
 class CapForm(forms.Form):
@@ -69,6 +58,3 @@ class CapForm(forms.Form):
         label="New cap, in credits",
         widget=forms.TextInput(attrs={"inputmode": "decimal", "autocomplete": "off"}),
     )
-
-
-ColumnChoice.iterator = _ByTable

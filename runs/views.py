@@ -96,7 +96,8 @@ def _plan(request: OrgRequest, form: RunForm, status: int = 200) -> HttpResponse
             ],
         }
         if not facts.get("cap") and terms.suggested_cap:
-            form.data = form.data | {"cap": plain(terms.suggested_cap)}
+            form.data = request.POST.copy()
+            form.data["cap"] = plain(terms.suggested_cap)
     return page(request, "runs/new.html", context, fragment="plan", status=status)
 
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-import brotli
+import brotli  # type: ignore[import-untyped]
 import pytest
 import pytest_playwright_axe
 from playwright.sync_api import Page, expect
