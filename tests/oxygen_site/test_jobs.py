@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from asgiref.sync import sync_to_async
+from django.db import connection
 from procrastinate.builtin_tasks import remove_old_jobs
 from procrastinate.contrib.django import app
 from procrastinate.contrib.django.models import ProcrastinateJob
@@ -82,6 +84,7 @@ def die_at_work() -> None:
 
     async def take() -> None:
         assert await queue.fetch_job(queues=None, worker_id=await queue.register_worker())
+        await sync_to_async(connection.close)()  # its thread outlives this test's database
 
     asyncio.run(take())
 
