@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from asgiref.sync import sync_to_async
-from django.db import connection
+from django.db import connections
 from procrastinate.builtin_tasks import remove_old_jobs
 from procrastinate.contrib.django import app
 from procrastinate.contrib.django.models import ProcrastinateJob
@@ -84,7 +84,7 @@ def die_at_work() -> None:
 
     async def take() -> None:
         assert await queue.fetch_job(queues=None, worker_id=await queue.register_worker())
-        await sync_to_async(connection.close)()  # its thread outlives this test's database
+        await sync_to_async(connections.close_all)()  # its thread outlives this test's database
 
     asyncio.run(take())
 
