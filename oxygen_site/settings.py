@@ -45,6 +45,8 @@ try:
         "use_tls": env.bool("SMTP_TLS", False),
     }
 
+    DEFAULT_FROM_EMAIL: str = env.str("DEFAULT_FROM_EMAIL", "billing@localhost")
+
     # Machine time, in seconds (ARCHITECTURE: two clocks).
     LEASE_SECONDS: int = env.int("OXYGEN_LEASE_SECONDS", 30, validate=validate.Range(min=1))
     RESCUE_SECONDS: int = env.int("OXYGEN_RESCUE_SECONDS", 30, validate=validate.Range(min=1))
