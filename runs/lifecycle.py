@@ -249,7 +249,9 @@ def _invalid_cap(why: str) -> NoReturn:
 def _locked(run: Run, allowed: Sequence[Run.Status], done: str) -> Run:
     now = Run.objects.select_for_update(no_key=True).get(id=run.id)
     if now.status not in allowed:
-        raise Refused("wrong_state", f"This run is {now.get_status_display()}; it cannot be {done}.", state=now.status)
+        raise Refused(
+            "wrong_state", f"This run is {now.get_status_display().lower()}; it cannot be {done}.", state=now.status
+        )
     return now
 
 

@@ -95,7 +95,7 @@ def _plan(request: OrgRequest, form: RunForm, status: int = 200) -> HttpResponse
                 value for value in (terms.min, terms.likely, terms.max, terms.suggested_cap, available) if value
             ],
         }
-        if not facts.get("cap") and terms.suggested_cap:
+        if not request.POST.get("cap") and terms.suggested_cap:
             form.data = request.POST.copy()
             form.data["cap"] = plain(terms.suggested_cap)
     return page(request, "runs/new.html", context, fragment="plan", status=status)
