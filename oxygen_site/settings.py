@@ -206,6 +206,7 @@ STORAGES = {
     "staticfiles": {"BACKEND": _STATIC_STORAGE},
 }
 
+WHITENOISE_AUTOREFRESH = WHITENOISE_USE_FINDERS = DEBUG or TESTING  # from where they lie; nothing was collected
 WHITENOISE_KEEP_ONLY_HASHED_FILES = True  # pages link to no others, and compressing takes half as long
 
 # ---------------------------------------------------------------- the queue
