@@ -53,7 +53,7 @@ TARIFFS: dict[str, Tariff] = {
     "linkedin.profile_lookup": _tool("profile", "0", 0.88, (0.5, 1.6)),
     "openai.ai_column": _tool("text", "0.5-3.2", 0.99, (0.9, 3.0)),
     "openai.classify": _tool("classification", "0.4-0.9", 0.99, (0.4, 1.4)),
-    "openai.deep_research": _tool("research", "3-9", 0.97, (10.0, 20.0)),
+    "openai.web_research": _tool("research", "0.05-0.15", 0.97, (10.0, 20.0)),
     "peopledatalabs.company_enrich": _tool("company", "1.1", 0.83, (0.3, 0.9)),
     "peopledatalabs.person_enrich": _tool("person", "2.2", 0.69, (0.3, 1.0)),
     "prospeo.email_finder": _tool("email", "1", 0.61, (0.5, 1.7)),

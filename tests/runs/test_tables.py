@@ -87,7 +87,7 @@ def test_a_table_needs_a_name(acme: Organization, name: str) -> None:
 def test_the_demo_files_are_whole_and_name_nobody_real(acme: Organization, file: Path) -> None:
     with file.open("rb") as content:
         table = tables.import_csv(acme, file.stem, content)
-    assert 200 <= table.row_count <= 1200
+    assert 200 <= table.row_count <= 2400
     assert all(row.data["domain"].endswith(".example") for row in table.rows.all())
 
 

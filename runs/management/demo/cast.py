@@ -118,7 +118,7 @@ LISTS = (
     List("seed-stage-fintech.csv", "Seed-stage fintech", "people"),
     List("webinar-sign-ups.csv", "Webinar sign-ups", "people"),
 )
-RESEARCH = Filling("research", "Company research", ("openai.deep_research",), 0)
+RESEARCH = Filling("research", "Company research", ("openai.web_research",), 0)
 FILLINGS = {
     "companies": (
         Filling("company", "Company facts", ("apollo.company_enrich", "peopledatalabs.company_enrich"), 5),

@@ -127,7 +127,7 @@ def _acme(begun: datetime) -> Iterator[Act]:
     )
     yield Given(begun + timedelta(days=16, hours=5), ACME, 600, 4, "promo", "Webinar guests")
     yield Taken(begun + timedelta(days=18, hours=2), ACME, 120, "The same voucher was entered twice")
-    yield Given(begun + timedelta(days=23, hours=4), ACME, 18000, 365, "top_up", "Paid by bank transfer")
+    yield Given(begun + timedelta(days=23, hours=4), ACME, 12000, 365, "top_up", "Paid by bank transfer")
 
 
 def _open_ends(until: datetime) -> Iterator[Act]:
