@@ -11,7 +11,7 @@ from statistics import median, quantiles
 
 @dataclass(frozen=True)
 class Bar:
-    """One figure a round. `least` or `most` is the bar; a figure with neither is told, and judged by nobody."""
+    """One figure a round. `least`, `most` or both are the bar; a figure with neither is told, and judged by nobody."""
 
     name: str
     figures: Sequence[float]
@@ -25,9 +25,15 @@ class Bar:
 
     def __str__(self) -> str:
         low, _, high = quantiles(self.figures, n=4)
-        bar = f"≥ {self.least:g}" if self.least is not None else f"≤ {self.most:g}" if self.most is not None else ""
-        verdict = "" if not bar else "MISS" if self.missed else "ok"
-        return f"{self.name:<58} {median(self.figures):8.3f}  ({low:.3f} to {high:.3f})  {bar:>8}  {verdict}".rstrip()
+        verdict = "" if not self.bar else "MISS" if self.missed else "ok"
+        spread = f"({low:.3f} to {high:.3f})"
+        return f"{self.name:<58} {median(self.figures):8.3f}  {spread:<20} {self.bar:<7} {verdict}".rstrip()
+
+    @property
+    def bar(self) -> str:
+        if self.least == self.most:
+            return "" if self.least is None else f"= {self.least:g}"
+        return f"≤ {self.most:g}" if self.least is None else f"≥ {self.least:g}"
 
 
 def judge(bars: Iterable[Bar]) -> int:

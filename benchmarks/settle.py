@@ -1,8 +1,8 @@
 """How fast attempts settle, beside the least that this server could do for them: `make bench`, or `--quick` for a look.
 
 One side is the product: real processes that call `ledger.settle`, a statement a transaction, on one busy org or 200.
-The other is the bare limit (limit.sql), driven by pgbench. Both are slices of about half a second on one durable
-server, every kind once a round, and only slices of the same round are divided. At the end the books must be clean.
+The other is the bare limit (limit.sql), driven by pgbench. Both are taken in slices of under half a second on one
+durable server, every kind once a round; only slices of one round are divided. At the end the books must be clean.
 """
 
 import argparse
@@ -30,8 +30,8 @@ from benchmarks.bars import Bar, judge, ratios
 from oxygen_site import postgres
 
 HERE = Path(__file__).parent
-SECONDS = 0.5  # of a slice
-ROUNDS = 25
+SECONDS = 0.4  # of a slice
+ROUNDS = 21
 CLIENTS = 8
 ORGS = 200
 TOOLS = [(f"provider{n // 2}", f"provider{n // 2}.tool{n % 2}") for n in range(24)]
@@ -303,7 +303,7 @@ def bars(rounds: list[dict[Side, Slice]], statements: list[float]) -> Iterator[B
 
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.settle", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="5 rounds instead of 25: a look, not a figure to quote")
+    parser.add_argument("--quick", action="store_true", help="5 rounds instead of 21: a look, not a figure to quote")
     rounds = 5 if parser.parse_args(arguments).quick else ROUNDS
     with cluster.durable("settle") as server:
         url = cluster.migrated(server, "settle")
