@@ -12,6 +12,7 @@ from decimal import Decimal
 from io import BytesIO
 from itertools import batched
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 from django.db import connection
@@ -143,7 +144,7 @@ def _begun(table: Table, column: Column, member: User, kind: str, cap: Decimal) 
 def _live_through(org: Organization, runs: list[UUID], entries: int) -> None:
     """What millions of settles would leave behind, set by set: the entries, what the runs captured, the rollups."""
     day = (Path(__file__).parent / "history.sql").read_text()
-    shape = {"org": org.pk, "runs": runs, "days": DAYS, "items": entries, "start": clock()}
+    shape: dict[str, Any] = {"org": org.pk, "runs": runs, "days": DAYS, "items": entries, "start": clock()}
     with connection.cursor() as cursor:
         for number in range(DAYS):
             cursor.execute(day, {**shape, "day": number})
