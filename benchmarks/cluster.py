@@ -60,7 +60,7 @@ def _environment(url: str) -> dict[str, str]:
 
 
 def processor_seconds(server: postgres.Server) -> float:
-    """Sum what all of the server's processes have used so far, those that ended included. Ticks of 10 ms."""
+    """Sum what all of the server's processes have used so far, those that ended included. Ticks of 10 ms, on Linux."""
     postmaster = server.process.pid
     own = _stat(postmaster)
     ticks = sum(own)
