@@ -1,12 +1,15 @@
 """What an org has, holds and spends, and for how long it lasts. Reads only; for pages, the API and the runs' pages."""
 
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 
-from billing import books, usage
+from billing import books, charts, usage
 from billing.cycles import credit_month
-from billing.models import Grant, Organization
+from billing.models import Entry, Grant, Organization
+
+NEXT_GRANTS = 4
+MOVES = 1000  # of the account, read for the course
 
 
 @dataclass(frozen=True)
@@ -17,8 +20,9 @@ class Balance:
     since: date  # the org's day on which the credit month began
     next: date
     captured: Decimal
-    expiring: Grant | None  # what is left in it expires next
+    grants: list[Grant]  # with something left, the next few to burn
     pace: Decimal | None
+    course: list[Decimal]  # available at the end of each day since; empty where too much moved to say it cheaply
 
     @property
     def available(self) -> Decimal:
@@ -51,6 +55,14 @@ class Balance:
         return int(self.available / self.pace) if self.pace else None
 
     @property
+    def left(self) -> list[Decimal]:
+        return [grant.remaining for grant in self.grants]
+
+    @property
+    def burn(self) -> charts.BurnChart | None:
+        return charts.burn(self.course, (self.next - self.since).days, self.daily) if self.course else None
+
+    @property
     def column(self) -> list[Decimal]:
         return [self.captured, self.reserved, self.available]
 
@@ -60,15 +72,32 @@ class Balance:
 
 
 def read(org: Organization, now: datetime) -> Balance:
-    """Read an org's balance. Four queries."""
+    """Read an org's balance. Five queries."""
     since, following, today = (at.astimezone(org.tz).date() for at in (*credit_month(org.created_at, now), now))
     return Balance(
         tie_out=books.tie_out(org.pk),
         since=since,
         next=following,
         captured=usage.captured_since(org, since),
-        expiring=Grant.objects.filter(org=org.pk, remaining__gt=0)
-        .order_by("expires_at", "effective_at", "key")
-        .first(),
+        grants=list(
+            Grant.objects.filter(org=org.pk, open=True).order_by("expires_at", "effective_at", "key")[:NEXT_GRANTS]
+        ),
         pace=usage.pace(org, today),
+        course=_course(org, since, today),
     )
+
+
+def _course(org: Organization, since: date, today: date) -> list[Decimal]:
+    """Read back from the account's newest move, at most MOVES of them, so that it costs the same at any age."""
+    moves = Entry.objects.filter(org=org.pk, account_seq__isnull=False).order_by("-account_seq")
+    newest = list(moves.values_list("at", "available_after")[:MOVES])
+    ends = {at.astimezone(org.tz).date(): after for at, after in reversed(newest)}
+    if len(newest) == MOVES and min(ends) >= since:
+        return []
+    earlier = [day for day in ends if day < since]
+    available = ends[max(earlier)] if earlier else Decimal(0)
+    course = []
+    for n in range((today - since).days + 1):
+        available = ends.get(since + timedelta(days=n), available)
+        course.append(available)
+    return course

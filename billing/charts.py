@@ -76,6 +76,37 @@ def usage_by_day(usage: Usage) -> DailyChart:
     )
 
 
+@dataclass(frozen=True)
+class BurnChart:
+    """What was available day by day since the credit month began, and where the pace leads by its end."""
+
+    area: str
+    line: str
+    ahead: str
+    ahead_area: str
+    left: Decimal | None
+
+
+def burn(course: list[Decimal], days: int, pace: Decimal | None) -> BurnChart:
+    """Draw the available credits at the end of each day so far, of a month of so many days, in a box of 1000 × 60."""
+    left = max(Decimal(0), course[-1] - pace * (days - len(course))) if pace is not None else None
+    top = max(*course, left or 0, Decimal(1))
+
+    def spot(day: int, value: Decimal) -> str:
+        return f"{day * 1000 // days},{60 - int(value * 54 / top)}"
+
+    line = " ".join(spot(n, value) for n, value in enumerate([course[0], *course]))
+    now, end = spot(len(course), course[-1]), spot(days, left or Decimal(0))
+    edge = now.partition(",")[0]
+    return BurnChart(
+        area=f"0,60 {line} {edge},60",
+        line=line,
+        ahead=f"{now} {end}" if left is not None else "",
+        ahead_area=f"{edge},60 {now} {end} 1000,60" if left is not None else "",
+        left=left,
+    )
+
+
 def scale(most: Decimal) -> tuple[Decimal, Decimal]:
     """Find a step of 1, 2 or 5 times a power of ten that takes about four to cover `most`; answer step and top."""
     if most <= 0:

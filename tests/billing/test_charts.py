@@ -83,3 +83,19 @@ def test_the_scale_covers_the_highest_day_and_little_more(most: Decimal) -> None
     step, top = charts.scale(most)
     assert top - step < most <= top
     assert top / step <= 5
+
+
+def test_the_course_is_drawn_to_today_and_the_pace_on_from_there() -> None:
+    burn = charts.burn([Decimal(100), Decimal(50)], days=4, pace=Decimal(10))
+    assert burn.line == "0,6 250,6 500,33"
+    assert burn.ahead == "500,33 1000,44"
+    assert burn.left == 30
+
+
+def test_nobody_is_promised_less_than_nothing() -> None:
+    assert charts.burn([Decimal(5)], days=30, pace=Decimal(3)).left == 0
+
+
+def test_without_a_pace_nothing_is_drawn_ahead() -> None:
+    burn = charts.burn([Decimal(5)], days=30, pace=None)
+    assert (burn.ahead, burn.left) == ("", None)
