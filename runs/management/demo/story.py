@@ -13,8 +13,8 @@ from runs.management.demo.cast import ACME, FILLINGS, LISTS, ORGS, Filling, List
 WEEKS = 6
 # How many runs a day somebody starts, as (weekday, weekend) shares of a hundred; how many rows a run has.
 PACES = {
-    "daily": ((170, 50), (35, 80)),
-    "often": ((35, 8), (25, 55)),
+    "daily": ((170, 50), (30, 60)),
+    "often": ((35, 8), (20, 40)),
     "sometimes": ((9, 0), (10, 25)),
     "short": ((20, 0), (20, 40)),
     "quiet": ((2, 0), (8, 15)),
