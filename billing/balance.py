@@ -91,7 +91,7 @@ def _course(org: Organization, since: date, today: date) -> list[Decimal]:
     """Read back from the account's newest move, at most MOVES of them, so that it costs the same at any age."""
     moves = Entry.objects.filter(org=org.pk, account_seq__isnull=False).order_by("-account_seq")
     newest = list(moves.values_list("at", "available_after")[:MOVES])
-    ends = {at.astimezone(org.tz).date(): after for at, after in reversed(newest)}
+    ends = {at.astimezone(org.tz).date(): after or Decimal(0) for at, after in reversed(newest)}
     if len(newest) == MOVES and min(ends) >= since:
         return []
     earlier = [day for day in ends if day < since]
