@@ -9,10 +9,10 @@ demo: .venv/.server
 	exec $(PYTHON_IN) manage.py up --demo --port $(PORT)
 
 test: .venv/.dev chromium lint
-	$(PYTHON_IN) -m pytest -n 2 $(TESTS)
+	$(PYTHON_IN) -m pytest -n 2 --dist loadfile $(TESTS)
 
 soak: .venv/.dev chromium
-	OXYGEN_SOAK=1 SEED=$(SEED) $(PYTHON_IN) -m pytest -n 2 $(TESTS)
+	OXYGEN_SOAK=1 SEED=$(SEED) $(PYTHON_IN) -m pytest -n 2 --dist loadfile $(TESTS)
 
 # Prints each figure beside its bar, and writes nothing: figures to quote go into docs/scaling.md by hand, from a quiet machine.
 bench: .venv/.dev

@@ -26,7 +26,7 @@ QUIET = ["--disable-gpu", "--disable-extensions", "--disable-background-networki
 REFUSALS = ("status of 402", "status of 409", "status of 422")  # answers of ours, which the console calls errors
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # no longer: while Playwright's loop runs in this thread, no other can
 def chromium() -> Iterator[Browser]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
