@@ -7,6 +7,7 @@ number of hours. For the state machine; it raises the ledger's own refusals.
 from collections import defaultdict
 from dataclasses import dataclass, field
 from decimal import Decimal
+from uuid import UUID
 
 from billing.ledger import AlreadySettled, Closed, Conflict, InFlight, Settled
 
@@ -57,8 +58,8 @@ class Oracle:
     def __init__(self) -> None:
         self.now = 0
         self.grants: dict[str, Grant] = {}
-        self.runs: dict[object, Run] = {}
-        self.adjustments: dict[object, Decimal] = {}
+        self.runs: dict[UUID, Run] = {}
+        self.adjustments: dict[UUID, Decimal] = {}
         self.total: dict[str, Decimal] = defaultdict(Decimal)
         self.usage: dict[tuple[str, bool, str], list[Decimal]] = defaultdict(lambda: [ZERO, ZERO])  # credits, calls
 
@@ -96,7 +97,7 @@ class Oracle:
         self.grants[key].owed = owed
         self._square(self.grants[key])
 
-    def adjust(self, id: object, amount: Decimal) -> Decimal:
+    def adjust(self, id: UUID, amount: Decimal) -> Decimal:
         self.expire()
         if id in self.adjustments:
             if self.adjustments[id] != amount:
@@ -112,7 +113,7 @@ class Oracle:
 
     # -------------------------------------------------------------- runs
 
-    def reserve(self, id: object, cap: Decimal, estimated_max: Decimal) -> Decimal:
+    def reserve(self, id: UUID, cap: Decimal, estimated_max: Decimal) -> Decimal:
         self.expire()
         if run := self.runs.get(id):
             if (run.cap, run.estimated_max) != (cap, estimated_max):
@@ -124,7 +125,7 @@ class Oracle:
         self.runs[id] = Run(cap, estimated_max, needed=estimated_max, draws=self._take(hold))
         return ZERO
 
-    def admit(self, id: object, n: int, unit: Decimal) -> int:
+    def admit(self, id: UUID, n: int, unit: Decimal) -> int:
         run = self.runs[id]
         if run.paused or run.closed:
             return 0
@@ -135,11 +136,11 @@ class Oracle:
             started += 1
         return started
 
-    def pause(self, id: object, paused: bool) -> None:
+    def pause(self, id: UUID, paused: bool) -> None:
         if not self.runs[id].closed:
             self.runs[id].paused = paused
 
-    def settle(self, id: object, attempts: list[Settled]) -> Decimal:
+    def settle(self, id: UUID, attempts: list[Settled]) -> Decimal:
         run = self.runs[id]
         if any((each.item, each.attempt) in run.attempts for each in attempts):
             raise AlreadySettled
@@ -147,7 +148,7 @@ class Oracle:
             raise Closed
         return sum((self._settle(run, each) for each in attempts), ZERO)
 
-    def settle_slow(self, id: object, attempts: list[Settled]) -> list[tuple[int, int, str]]:
+    def settle_slow(self, id: UUID, attempts: list[Settled]) -> list[tuple[int, int, str]]:
         run, verdicts = self.runs[id], []
         if run.closed and any((each.item, each.attempt) not in run.attempts for each in attempts):
             raise Closed
@@ -162,7 +163,7 @@ class Oracle:
             verdicts.append((each.item, each.attempt, verdict))
         return verdicts
 
-    def give_back(self, id: object) -> Decimal:
+    def give_back(self, id: UUID) -> Decimal:
         run = self.runs[id]
         if run.closed:
             return ZERO
@@ -171,7 +172,7 @@ class Oracle:
         self._return(run, back)
         return back
 
-    def close(self, id: object) -> Decimal:
+    def close(self, id: UUID) -> Decimal:
         run = self.runs[id]
         if run.closed:
             return run.came_back

@@ -1,6 +1,6 @@
 """Any verbs in any order: the ledger comes to what the oracle says, and its books prove themselves after each step."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from copy import deepcopy
 from datetime import timedelta
 from decimal import Decimal
@@ -14,7 +14,7 @@ from hypothesis.stateful import (
     RuleBasedStateMachine,
     initialize,
     invariant,
-    multiple,
+    precondition,
     rule,
     run_state_machine_as_test,
 )
@@ -32,7 +32,11 @@ UNITS = [Decimal(0), Decimal("0.0001"), Decimal("0.5"), Decimal(1), Decimal("2.2
 TOOLS = ["hunter.email_finder", "apollo.person", "openai.summary"]
 ZONES = ["UTC", "Asia/Tokyo", "America/St_Johns", "Pacific/Kiritimati"]
 
-amounts = st.decimals(min_value=Decimal("0.0001"), max_value=40, places=4)
+# Grants are small beside what runs hold, so that a run draws on several.
+gifts = st.decimals(min_value=Decimal("0.0001"), max_value=9, places=4)
+caps = st.decimals(min_value=Decimal("0.0001"), max_value=30, places=4)
+takings = st.decimals(min_value=Decimal("0.0001"), max_value=3, places=4)
+picks = st.integers(0, 5)
 attempts = st.fixed_dictionaries(
     {
         "cost": st.decimals(min_value=0, max_value=7, places=4),
@@ -51,19 +55,23 @@ class Ledger(RuleBasedStateMachine):
 
     steps = 0
     grants = Bundle("grants")
-    runs = Bundle("runs")
     adjustments = Bundle("adjustments")
 
-    @initialize()
-    def open(self) -> None:
+    def __init__(self) -> None:
+        super().__init__()
         self.org = uuid4()
         self.oracle = Oracle()
-        intention(lambda: ledger.open_account(self.org, "UTC"))
-        self.began = clock()
         self.units: dict[UUID, Decimal] = {}
         self.flying: dict[UUID, dict[int, int]] = {}  # run: {item in flight: its next attempt}
         self.begun: dict[UUID, int] = {}
         self.settled: dict[UUID, list[Settled]] = {}
+
+    @initialize(amounts=st.lists(gifts, min_size=3, max_size=6))
+    def open(self, amounts: list[Decimal]) -> None:
+        intention(lambda: ledger.open_account(self.org, "UTC"))
+        self.began = clock()
+        for n, amount in enumerate(amounts):
+            self.grant(f"first:{n}", amount, 0, 6 * (n + 1))
 
     def same[T](self, product: Callable[[], T], oracle: Callable[[], T]) -> T | None:
         """Do it in both; the answers, or the refusals, must be the same, and a refusal leaves nothing behind."""
@@ -82,38 +90,37 @@ class Ledger(RuleBasedStateMachine):
 
     # -------------------------------------------------------------- the account
 
-    @rule(
-        target=grants,
-        key=st.sampled_from("abcdefghij"),
-        amount=amounts,
-        since=st.integers(0, 2),
-        hours=st.integers(0, 30),
-    )
+    @rule(target=grants, key=st.uuids().map(str), amount=gifts, since=st.integers(0, 2), hours=st.integers(0, 20))
     def grant(self, key: str, amount: Decimal, since: int, hours: int) -> str:
-        """With ten keys for all, some are used again, and lapse before they are given."""
+        """Some lapse before they are given."""
+        self.give(key, amount, self.oracle.now - since, self.oracle.now + hours)
+        return key
 
+    @rule(key=grants, more=st.sampled_from([Decimal(0), Decimal(1)]))
+    def grant_again(self, key: str, more: Decimal) -> None:
+        known = self.oracle.grants[key]
+        self.give(key, known.amount + more, known.effective, known.expires)
+
+    def give(self, key: str, amount: Decimal, effective: int, expires: int) -> None:
         def verb() -> None:
             ledger.grant(
                 self.org,
                 key=key,
                 source="top_up",
                 amount=amount,
-                effective_at=self.began - timedelta(hours=since),
-                expires_at=self.began + timedelta(hours=hours),
+                effective_at=self.began + timedelta(hours=effective),
+                expires_at=self.began + timedelta(hours=expires),
                 actor="system:test",
             )
 
-        self.same(verb, lambda: self.oracle.grant(key, amount, -since, hours))
-        return key
+        self.same(verb, lambda: self.oracle.grant(key, amount, effective, expires))
 
-    @rule(hours=st.integers(1, 6))
-    def time_goes_by(self, hours: int) -> None:
+    @rule(hours=st.integers(1, 6), job_runs=st.booleans())
+    def time_goes_by(self, hours: int, job_runs: bool) -> None:
         advance(timedelta(hours=hours))
         self.oracle.now += hours
-
-    @rule()
-    def expire(self) -> None:
-        self.same(lambda: ledger.expire(self.org), self.oracle.expire)
+        if job_runs:
+            self.same(lambda: ledger.expire(self.org), self.oracle.expire)
 
     @rule(key=grants, share=st.sampled_from([0, 1, 2, 3, 4]))
     def owe(self, key: str, share: int) -> None:
@@ -122,13 +129,13 @@ class Ledger(RuleBasedStateMachine):
         id = Grant.objects.get(org=self.org, key=key).id
         self.same(lambda: moves.owe(self.org, id, owed), lambda: self.oracle.claw_back(key, owed))
 
-    @rule(target=adjustments, amount=amounts)
+    @rule(target=adjustments, amount=takings)
     def adjust(self, amount: Decimal) -> UUID:
         id = new_id()
         self.same(lambda: moves.adjust(self.org, amount, id), lambda: self.oracle.adjust(id, amount))
         return id
 
-    @rule(id=adjustments, amount=amounts, same=st.booleans())
+    @rule(id=adjustments, amount=takings, same=st.booleans())
     def adjust_again(self, id: UUID, amount: Decimal, same: bool) -> None:
         again = self.oracle.adjustments.get(id, amount) if same else amount
         self.same(lambda: moves.adjust(self.org, again, id), lambda: self.oracle.adjust(id, again))
@@ -139,24 +146,85 @@ class Ledger(RuleBasedStateMachine):
 
     # -------------------------------------------------------------- runs
 
-    @rule(target=runs, unit=st.sampled_from(UNITS), rows=st.integers(1, 12), cap=amounts)
-    def reserve(self, unit: Decimal, rows: int, cap: Decimal) -> object:
-        run = new_id()
-        most = unit * rows
+    @rule(unit=st.sampled_from(UNITS), rows=st.integers(1, 12), cap=caps, n=st.integers(0, 6))
+    def reserve(self, unit: Decimal, rows: int, cap: Decimal, n: int) -> None:
+        run, most = new_id(), unit * rows
         self.same(lambda: moves.reserve(self.org, run, cap, most), lambda: self.oracle.reserve(run, cap, most))
-        if run not in self.oracle.runs:
-            return multiple()
-        self.units[run], self.begun[run], self.flying[run], self.settled[run] = unit, 0, {}, []
-        return run
+        if run in self.oracle.runs:
+            self.units[run], self.begun[run], self.flying[run], self.settled[run] = unit, 0, {}, []
+            self.begin(run, n)
 
-    @rule(run=runs, cap=st.none() | amounts)
-    def reserve_again(self, run: UUID, cap: Decimal | None) -> None:
+    @precondition(lambda self: self.oracle.runs)
+    @rule(pick=picks, cap=st.none() | caps)
+    def reserve_again(self, pick: int, cap: Decimal | None) -> None:
+        run = self.one_of(self.oracle.runs, pick)
         known = self.oracle.runs[run]
         cap, most = cap or known.cap, known.estimated_max
         self.same(lambda: moves.reserve(self.org, run, cap, most), lambda: self.oracle.reserve(run, cap, most))
 
-    @rule(run=runs, n=st.integers(1, 6))
-    def admit(self, run: UUID, n: int) -> None:
+    @precondition(lambda self: self.oracle.runs)
+    @rule(pick=picks, n=st.integers(1, 6))
+    def admit(self, pick: int, n: int) -> None:
+        self.begin(self.one_of(self.oracle.runs, pick), n)
+
+    @precondition(lambda self: self.oracle.runs)
+    @rule(pick=picks, paused=st.booleans())
+    def pause(self, pick: int, paused: bool) -> None:
+        run = self.one_of(self.oracle.runs, pick)
+        intention(lambda: ledger.pause(self.org, run, paused))
+        self.oracle.pause(run, paused)
+
+    @precondition(lambda self: any(self.flying.values()))
+    @rule(pick=picks, facts=st.lists(attempts, min_size=1, max_size=6))
+    def settle(self, pick: int, facts: list[dict[str, object]]) -> None:
+        run = self.one_of([run for run in self.flying if self.flying[run]], pick)
+        self.settle_both(run, self.next_attempts(run, facts))
+
+    @precondition(lambda self: any(self.settled.values()))
+    @rule(pick=picks, facts=st.lists(attempts, max_size=3), again=st.data())
+    def settle_with_replays(self, pick: int, facts: list[dict[str, object]], again: st.DataObject) -> None:
+        run = self.one_of([run for run in self.settled if self.settled[run]], pick)
+        old = again.draw(st.lists(st.sampled_from(self.settled[run]), min_size=1, max_size=3))
+        if again.draw(st.booleans()):
+            old = [each._replace(cost=each.cost + 1) for each in old]
+        self.settle_both(run, again.draw(st.permutations(self.next_attempts(run, facts) + old)))
+
+    @precondition(lambda self: self.oracle.runs)
+    @rule(pick=picks, item=st.integers(100, 200))
+    def settle_on_an_own_account(self, pick: int, item: int) -> None:
+        """Holds nothing, so it may come at any time; to a closed run too, which refuses it."""
+        run = self.one_of(self.oracle.runs, pick)
+        self.settle_both(run, [moves.attempt(item, 5, byok=True, number=len(self.settled[run]) % 100)])
+
+    @precondition(lambda self: self.oracle.runs)
+    @rule(pick=picks)
+    def give_back(self, pick: int) -> None:
+        run = self.one_of(self.oracle.runs, pick)
+        self.same(lambda: moves.give_back(self.org, run), lambda: self.oracle.give_back(run))
+
+    @precondition(lambda self: self.oracle.runs)
+    @rule(pick=picks, landed=st.booleans())
+    def close(self, pick: int, landed: bool) -> None:
+        """Half the time all items have landed first; else what is in flight refuses it."""
+        run = self.one_of(self.oracle.runs, pick)
+        if landed:
+            fact = {
+                "cost": self.units[run],
+                "outcome": "no_result",
+                "tool": TOOLS[0],
+                "byok": False,
+                "followed": False,
+            }
+            self.settle_both(run, self.next_attempts(run, [fact] * len(self.flying[run])))
+        self.same(lambda: moves.close(self.org, run), lambda: self.oracle.close(run))
+
+    @staticmethod
+    def one_of(runs: Iterable[UUID], pick: int) -> UUID:
+        """One of the latest; they are the ones where most is still to happen."""
+        latest = list(runs)[-6:]
+        return latest[-1 - pick % len(latest)]
+
+    def begin(self, run: UUID, n: int) -> None:
         unit = self.units[run]
         if unit:  # no more than the rows that have not begun
             n = min(n, int(self.oracle.runs[run].needed / unit))
@@ -164,37 +232,6 @@ class Ledger(RuleBasedStateMachine):
         for _ in range(started or 0):
             self.begun[run] += 1
             self.flying[run][self.begun[run]] = 0
-
-    @rule(run=runs, paused=st.booleans())
-    def pause(self, run: UUID, paused: bool) -> None:
-        intention(lambda: ledger.pause(self.org, run, paused))
-        self.oracle.pause(run, paused)
-
-    @rule(run=runs, facts=st.lists(attempts, min_size=1, max_size=6))
-    def settle(self, run: UUID, facts: list[dict[str, object]]) -> None:
-        self.settle_both(run, self.next_attempts(run, facts))
-
-    @rule(run=runs, facts=st.lists(attempts, max_size=3), again=st.data())
-    def settle_with_replays(self, run: UUID, facts: list[dict[str, object]], again: st.DataObject) -> None:
-        if not self.settled[run]:
-            return
-        old = again.draw(st.lists(st.sampled_from(self.settled[run]), min_size=1, max_size=3))
-        if again.draw(st.booleans()):
-            old = [each._replace(cost=each.cost + 1) for each in old]
-        self.settle_both(run, again.draw(st.permutations(self.next_attempts(run, facts) + old)))
-
-    @rule(run=runs, item=st.integers(100, 200))
-    def settle_on_an_own_account(self, run: UUID, item: int) -> None:
-        """Holds nothing, so it may come at any time; to a closed run too, which refuses it."""
-        self.settle_both(run, [moves.attempt(item, 5, byok=True, number=len(self.settled[run]) % 100)])
-
-    @rule(run=runs)
-    def give_back(self, run: UUID) -> None:
-        self.same(lambda: moves.give_back(self.org, run), lambda: self.oracle.give_back(run))
-
-    @rule(run=runs)
-    def close(self, run: UUID) -> None:
-        self.same(lambda: moves.close(self.org, run), lambda: self.oracle.close(run))
 
     def next_attempts(self, run: UUID, facts: list[dict[str, object]]) -> list[Settled]:
         """One attempt of as many items in flight; one that is followed by another try keeps its hold."""

@@ -99,6 +99,16 @@ def test_an_attempt_settled_by_many_at_once_is_captured_once(fresh_database: str
     assert_all_is_right()
 
 
+def test_two_batches_of_the_same_items_queue_instead_of_crossing(fresh_database: str, acme: Organization) -> None:
+    batch = [attempt(n, 0) for n in range(1, 101)]
+    for _ in range(effort(50)):
+        run = commit(moves.open_run, acme.pk, 100, begin=100)
+        there, back = partial(settle, acme.pk, run, batch), partial(settle, acme.pk, run, batch[::-1])
+        assert sorted(race(there, back, there, back)) == [0, 0, 0, 100]
+        commit(moves.close, acme.pk, run)
+    assert_all_is_right()
+
+
 def test_a_run_closes_only_once_its_items_have_settled(fresh_database: str, acme: Organization) -> None:
     def close_as_soon_as_possible() -> int:
         for early in range(10_000):
