@@ -1,4 +1,3 @@
-import billing.models.credits
 import django.db.models.deletion
 import django.db.models.functions.text
 import uuid
