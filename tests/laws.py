@@ -184,6 +184,7 @@ RUNS = {
     "runs_tool.tool_price_within_maximum": [
         "UPDATE runs_tool SET price = maximum + 1 WHERE price IS NOT NULL",
         "UPDATE runs_tool SET maximum = NULL WHERE price IS NOT NULL",
+        "UPDATE runs_tool SET price = NULL WHERE price IS NOT NULL",
         "UPDATE runs_tool SET price = -1 WHERE price IS NOT NULL",
     ],
     "runs_tool.tool_success_rate_is_a_share": [

@@ -439,7 +439,12 @@ class Migration(migrations.Migration):
             constraint=models.CheckConstraint(
                 condition=models.Q(
                     models.Q(("maximum__isnull", True), ("price__isnull", True)),
-                    models.Q(("maximum__gte", models.F("price")), ("maximum__isnull", False), ("price__gte", 0)),
+                    models.Q(
+                        ("maximum__gte", models.F("price")),
+                        ("maximum__isnull", False),
+                        ("price__gte", 0),
+                        ("price__isnull", False),
+                    ),
                     _connector="OR",
                 ),
                 name="tool_price_within_maximum",

@@ -60,7 +60,7 @@ class Tool(models.Model):
         constraints = (
             models.CheckConstraint(
                 condition=models.Q(price__isnull=True, maximum__isnull=True)
-                | models.Q(price__gte=0, maximum__isnull=False, maximum__gte=models.F("price")),
+                | models.Q(price__isnull=False, price__gte=0, maximum__isnull=False, maximum__gte=models.F("price")),
                 name="tool_price_within_maximum",
             ),
             models.CheckConstraint(
