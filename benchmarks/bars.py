@@ -27,7 +27,7 @@ class Bar:
         low, _, high = quantiles(self.figures, n=4)
         verdict = "" if not self.bar else "MISS" if self.missed else "ok"
         spread = f"({low:.3f} to {high:.3f})"
-        return f"{self.name:<58} {median(self.figures):8.3f}  {spread:<20} {self.bar:<7} {verdict}".rstrip()
+        return f"{self.name:<63} {median(self.figures):8.3f}  {spread:<20} {self.bar:<7} {verdict}".rstrip()
 
     @property
     def bar(self) -> str:
