@@ -29,7 +29,7 @@ lint: .venv/.dev
 lock: .venv/.dev
 	$(PYTHON_IN) -m pip install --quiet --disable-pip-version-check uv
 	.venv/bin/uv pip compile pyproject.toml --group server --universal --python-version 3.12 --generate-hashes --no-header --no-emit-index-url --quiet -o requirements.txt
-	.venv/bin/uv pip compile pyproject.toml --group dev --universal --python-version 3.12 --generate-hashes --no-header --no-emit-index-url --quiet -o requirements-dev.txt
+	.venv/bin/uv pip compile pyproject.toml -c requirements.txt --group dev --universal --python-version 3.12 --generate-hashes --no-header --no-emit-index-url --quiet -o requirements-dev.txt
 
 clean:
 	[ ! -x $(PYTHON_IN) ] || $(PYTHON_IN) -m oxygen_site.postgres remove
