@@ -10,11 +10,13 @@ import logging
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from datetime import timedelta
 from uuid import UUID, uuid4
 
 from django.conf import settings
 from django.db import connection, connections
+from structlog.contextvars import bind_contextvars, bound_contextvars
 
 from runs import dispatch
 from runs.cascade import place
@@ -36,6 +38,11 @@ def drive_slice(run_id: UUID, seconds: int) -> timedelta | None:
     run = Run.objects.get(id=run_id)
     if not run.is_open or run.status == Run.Status.AWAITING_APPROVAL:
         return None
+    with bound_contextvars(org=str(run.org_id), run=str(run.id)):
+        return _drive(run, seconds)
+
+
+def _drive(run: Run, seconds: int) -> timedelta | None:
     dispatch.begin(run)
     stop = time.monotonic() + seconds
     while True:
@@ -63,7 +70,8 @@ class _Thread:
         self._executor = ThreadPoolExecutor(max_workers=1)
 
     async def do[**P, R](self, verb: Callable[P, R], *args: P.args, **facts: P.kwargs) -> R:
-        return await asyncio.get_running_loop().run_in_executor(self._executor, lambda: verb(*args, **facts))
+        bound = copy_context()  # what a line of the log is about goes with the verb
+        return await asyncio.get_running_loop().run_in_executor(self._executor, lambda: bound.run(verb, *args, **facts))
 
     async def close(self) -> None:
         await self.do(connections.close_all)
@@ -123,6 +131,7 @@ class _Slice:
             self.group.create_task(self._ask(call))
 
     async def _ask(self, call: Call) -> None:
+        bind_contextvars(item=call.item, attempt=call.number)  # in this task's own context
         answer = await self.wire.ask(self.run.id, call, self.run.cascade[place(call.number)[0]])
         if answer is None:
             log.warning(
