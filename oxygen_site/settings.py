@@ -51,6 +51,8 @@ try:
     LEASE_SECONDS: int = env.int("OXYGEN_LEASE_SECONDS", 30, validate=validate.Range(min=1))
     RESCUE_SECONDS: int = env.int("OXYGEN_RESCUE_SECONDS", 30, validate=validate.Range(min=1))
     SLICE_SECONDS: int = env.int("OXYGEN_SLICE_SECONDS", 5, validate=validate.Range(min=1))
+    # Business time: how long the hold of a call without an answer stays.
+    UNKNOWN_SECONDS: int = env.int("OXYGEN_UNKNOWN_SECONDS", 3600, validate=validate.Range(min=1))
     # Calls in flight per slice, slices of one run side by side, jobs side by side in one worker.
     WORKER_CONCURRENCY: int = env.int("OXYGEN_WORKER_CONCURRENCY", 32, validate=validate.Range(min=1))
     RUN_SHARDS: int = env.int("OXYGEN_RUN_SHARDS", 2, validate=validate.Range(min=1))

@@ -6,8 +6,11 @@ Prices change here or by `sync_catalog`, and only for runs that start later. Not
 from typing import Any
 
 from django.contrib import admin
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path
 
+from runs import doubts
 from runs.models import Integration, Provider, Run, Table, Tool
 
 
@@ -75,3 +78,15 @@ class RunAdmin(ReadOnly, admin.ModelAdmin):
     list_filter = ("status", "pause_reason", "kind")
     search_fields = ("id", "name", "org__name")
     ordering = ("-id",)
+
+    def get_urls(self) -> list[URLPattern]:
+        own = path("doubts/", self.admin_site.admin_view(self.doubts_page), name="runs_run_doubts")
+        return [own, *super().get_urls()]
+
+    def doubts_page(self, request: HttpRequest) -> HttpResponse:
+        calls = (
+            ("Calls without a usable answer, still held for", doubts.unanswered(), "None: every call was answered."),
+            ("Calls given up as unknown, nothing was charged", doubts.given_up(), "None."),
+        )
+        facts = {"title": "In doubt", "calls": calls, "oddities": doubts.oddities()}
+        return TemplateResponse(request, "admin/runs/run/doubts.html", self.admin_site.each_context(request) | facts)

@@ -67,7 +67,7 @@ def plain(credits: Decimal) -> str:
 def follow(steps: Sequence[Step], number: int, outcome: str, *, passing: bool = False, stopped: bool = False) -> Move:
     """Say what follows an attempt. `passing`: the same tool may answer later; `stopped`: nothing further may start."""
     step, tries = place(number)
-    if outcome == "succeeded" or stopped:
+    if outcome in ("succeeded", "unknown") or stopped:
         return Move(None, unit(steps[step:]))
     if passing and outcome == "failed_before_billing" and tries + 1 < TRIES:
         return Move(number + 1, ZERO)

@@ -1,35 +1,31 @@
-"""The hot path: claim items, settle their attempts, bring a run to rest. Set-based SQL, synchronous.
+"""The hot path: claim items, settle their attempts. Set-based SQL, synchronous.
 
-For `worker.py`; `lifecycle.py` uses `enroll` and `end`. Each verb but those two is one intention. Laws: intent before
-effect, so an attempt is written in the transaction before its call; a running item has exactly one open attempt, which
-is replayed under its own key when a lease has run out; a settle is fenced by owner and lease, so a late one changes
-nothing. Claim and settle never lock the run's row. Lock order: items by number, attempts, entries, reservation.
+For `worker.py`; `standing.py` lets go of attempts. Each verb but that one is one intention. Laws: intent before effect,
+so an attempt is written in the transaction before its call; a running item has exactly one open attempt, which is
+replayed under its own key when a lease has run out, or never asked again where its provider takes no keys; a settle is
+fenced by owner and lease, so a late one moves nothing and is counted. Claim and settle never lock the run's row. Lock
+order: items by number, attempts, entries, reservation.
 """
 
 import json
 import logging
 from collections.abc import Sequence
-from datetime import timedelta
-from decimal import Decimal
 from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.conf import settings
 from django.db import connection
+from django.db.models import F
 from psycopg.types.json import Jsonb
 
 from billing import ledger
-from billing.models import Reservation
 from oxygen_site.clock import clock
 from oxygen_site.transactions import intention
-from runs.cascade import ZERO, Move, follow, place
-from runs.models import Item, Run
+from runs.cascade import Move, follow, place
+from runs.models import Attempt, Run
 from runs.providers.outcomes import Outcome
 
 log = logging.getLogger("oxygen.runs")
-
-AT_ONCE = timedelta(0)
-AGAIN = timedelta(seconds=1)  # until a slice that found nothing to do looks again while others are at work
 
 
 class Call(NamedTuple):
@@ -44,7 +40,7 @@ class Call(NamedTuple):
 class Answer(NamedTuple):
     call: Call
     outcome: Outcome
-    latency_ms: int
+    latency_ms: int | None
 
 
 def _query(sql: str, **facts: Any) -> list[tuple[Any, ...]]:
@@ -66,13 +62,24 @@ SET owner = %(owner)s, lease_no = lease_no + 1, lease_until = clock_timestamp() 
 FROM due WHERE i.run_id = %(run)s AND i.number = due.number
 RETURNING i.number"""
 
-# A statement of its own: it sees what the settle before us wrote.
-OPEN_ATTEMPTS = """
-SELECT i.number, i.lease_no, a.number, r.data
-FROM runs_item AS i
-JOIN runs_attempt AS a ON a.run_id = i.run_id AND a.item = i.number AND a.outcome IS NULL
-JOIN runs_row AS r ON r.id = i.row_id
+# Sent, and its provider takes no keys: asking again might buy again, so the item waits to be given up. Statements of
+# their own, this and the next: they see what the settle before us wrote.
+NEVER_AGAIN = """
+UPDATE runs_item AS i
+SET lease_until = clock_timestamp() + %(patience)s * interval '1 second',
+    unanswered_at = coalesce(i.unanswered_at, (SELECT ledger.clock()))
+FROM runs_attempt AS a JOIN runs_provider AS p ON p.id = a.provider AND NOT p.takes_keys
 WHERE i.run_id = %(run)s AND i.number = ANY(%(numbers)s::int[])
+  AND a.run_id = i.run_id AND a.item = i.number AND a.outcome IS NULL AND a.sent_at IS NOT NULL
+RETURNING i.number"""
+
+OPEN_ATTEMPTS = """
+WITH sent AS (
+  UPDATE runs_attempt SET sent_at = coalesce(sent_at, (SELECT ledger.clock()))
+  WHERE run_id = %(run)s AND item = ANY(%(numbers)s::int[]) AND outcome IS NULL
+  RETURNING item, number)
+SELECT i.number, i.lease_no, sent.number, r.data
+FROM sent JOIN runs_item AS i ON i.run_id = %(run)s AND i.number = sent.item JOIN runs_row AS r ON r.id = i.row_id
 ORDER BY i.number"""
 
 PENDING = """
@@ -103,7 +110,9 @@ def _claim(run: Run, owner: UUID, n: int) -> list[Call]:
     calls = []
     if lapsed := [number for (number,) in _query(LAPSED, n=n, **facts)]:
         log.info("run %s: taking up %s items that waited for another try or were left by a worker", run.id, len(lapsed))
-        calls = _query(OPEN_ATTEMPTS, run=run.id, numbers=lapsed)
+        waiting = _query(NEVER_AGAIN, run=run.id, numbers=lapsed, patience=settings.UNKNOWN_SECONDS)
+        again = sorted(set(lapsed) - {number for (number,) in waiting})
+        calls = _query(OPEN_ATTEMPTS, run=run.id, numbers=again)
     if n > len(lapsed) and (pending := [number for (number,) in _query(PENDING, run=run.id, n=n - len(lapsed))]):
         admitted = ledger.admit(run.org_id, run.id, len(pending), run.unit)
         if admitted:
@@ -131,6 +140,12 @@ def renew(run: Run, owner: UUID, calls: Sequence[Call]) -> None:
     intention(lambda: _query(RENEW, run=run.id, owner=owner, **facts))
 
 
+def unanswered(run: Run, owner: UUID, call: Call) -> None:
+    """Note that nobody knows what became of a call; its item is taken up again when the lease runs out."""
+    mine = run.items.in_flight().filter(number=call.item, lease_no=call.lease_no, owner=owner)
+    intention(lambda: mine.update(unanswered_at=clock()))
+
+
 # ------------------------------------------------------------------ settle
 
 
@@ -153,42 +168,55 @@ RETURNING t.item"""
 
 END = """
 UPDATE runs_item AS i
-SET status = CASE WHEN EXISTS (
-      SELECT FROM runs_attempt AS t
-      WHERE t.run_id = i.run_id AND t.item = i.number AND t.outcome IN ('succeeded', 'no_result')
+SET status = CASE WHEN (
+      SELECT bool_or(t.outcome IN ('succeeded', 'no_result')) AND NOT bool_or(t.outcome = 'unknown')
+      FROM runs_attempt AS t WHERE t.run_id = i.run_id AND t.item = i.number
     ) THEN 'succeeded' ELSE 'failed' END,
-    owner = NULL, lease_until = NULL, result = a.result, ended_at = (SELECT ledger.clock())
+    owner = NULL, lease_until = NULL, unanswered_at = NULL, result = a.result, ended_at = (SELECT ledger.clock())
 FROM unnest(%(items)s::int[], %(results)s::jsonb[]) AS a(item, result)
 WHERE i.run_id = %(run)s AND i.number = a.item"""
 
-# A try that has to wait is nobody's meanwhile: its lease runs out when it is due, and whoever claims next sends it.
+# A try that has to wait is nobody's meanwhile and not sent: its lease runs out when it is due, and whoever claims next
+# sends it.
 GO_ON = """
 WITH next AS (
   SELECT * FROM unnest(%(items)s::int[], %(numbers)s::int[], %(providers)s::text[], %(tools)s::text[],
                        %(byoks)s::boolean[], %(waits)s::int[]) AS n(item, number, provider, tool, byok, wait)),
 kept AS (
-  UPDATE runs_item AS i SET lease_until = clock_timestamp() + coalesce(next.wait, %(lease)s) * interval '1 second'
+  UPDATE runs_item AS i
+  SET lease_until = clock_timestamp() + coalesce(next.wait, %(lease)s) * interval '1 second', unanswered_at = NULL
   FROM next WHERE i.run_id = %(run)s AND i.number = next.item)
 INSERT INTO runs_attempt (run_id, item, number, provider, tool, byok, sent_at, reference, reason)
-SELECT %(run)s, item, number, provider, tool, byok, (SELECT ledger.clock()), '', '' FROM next"""
+SELECT %(run)s, item, number, provider, tool, byok, CASE WHEN wait IS NULL THEN (SELECT ledger.clock()) END, '', ''
+FROM next"""
 
 
 def settle(run: Run, owner: UUID, answers: Sequence[Answer]) -> list[Call]:
-    """Settle a batch of answers, one an item; answer the calls that follow at once. What comes late changes nothing."""
+    """Settle a batch of answers, one an item; answer the calls that follow at once. What comes late moves nothing."""
     try:
-        return intention(lambda: _settle(run, owner, answers, slow=False))
+        calls, late = intention(lambda: _settle(run, owner, answers, slow=False))
     except (ledger.AlreadySettled, ledger.Closed):
-        return intention(lambda: _settle(run, owner, answers, slow=True))
+        calls, late = intention(lambda: _settle(run, owner, answers, slow=True))
+    if late:
+        log.warning("run %s: dropped %s late answers of %s", run.id, len(late), owner)
+        intention(lambda: _count(run, late))  # after the settle, which holds items: the run's row is locked before them
+    return calls
 
 
-def _settle(run: Run, owner: UUID, answers: Sequence[Answer], *, slow: bool) -> list[Call]:
+def let_go(run: Run, answers: Sequence[Answer]) -> None:
+    """Settle open attempts that nobody will answer any more. A step of a transaction that holds their items."""
+    noted = _note(run, answers)
+    kept = [answer for answer in answers if answer.call.item in noted]
+    moves = [follow(run.cascade, answer.call.number, answer.outcome.outcome, stopped=True) for answer in kept]
+    _book(run, kept, moves, slow=True)
+
+
+def _settle(run: Run, owner: UUID, answers: Sequence[Answer], *, slow: bool) -> tuple[list[Call], list[Answer]]:
     items, leases = [answer.call.item for answer in answers], [answer.call.lease_no for answer in answers]
     mine = _query(MINE, run=run.id, owner=owner, items=items, leases=leases)
     stopped = {(item, lease_no): cancelling for item, lease_no, cancelling in mine}
     noted = _note(run, [answer for answer in answers if answer.call[:2] in stopped])
     kept = sorted((answer for answer in answers if answer.call[:2] in stopped and answer.call.item in noted), key=_item)
-    if len(kept) < len(answers):
-        log.warning("run %s: dropped %s late answers of %s", run.id, len(answers) - len(kept), owner)
     moves = [
         follow(
             run.cascade,
@@ -199,10 +227,15 @@ def _settle(run: Run, owner: UUID, answers: Sequence[Answer], *, slow: bool) -> 
         )
         for answer in kept
     ]
+    late = [answer for answer in answers if answer not in kept] if len(kept) < len(answers) else []
+    return _book(run, kept, moves, slow=slow), late
+
+
+def _book(run: Run, kept: Sequence[Answer], moves: Sequence[Move], *, slow: bool) -> list[Call]:
     _end_items(run, [answer for answer, move in zip(kept, moves, strict=True) if move.next is None])
     calls = _go_on(run, [(answer, move) for answer, move in zip(kept, moves, strict=True) if move.next is not None])
     settled = [_settled(run, answer, move) for answer, move in zip(kept, moves, strict=True)]
-    if slow:
+    if slow and settled:
         for item, attempt, verdict in ledger.settle_slow(run.org_id, run.id, settled):
             if verdict != "settled":
                 log.error("run %s, item %s, attempt %s had an entry before: %s", run.id, item, attempt, verdict)
@@ -213,6 +246,14 @@ def _settle(run: Run, owner: UUID, answers: Sequence[Answer], *, slow: bool) -> 
 
 def _item(answer: Answer) -> int:
     return answer.call.item
+
+
+def _count(run: Run, late: Sequence[Answer]) -> None:
+    """Count what came too late; where its attempt was given up, note what it cost and whose it was."""
+    Run.objects.filter(id=run.id).update(late_settles=F("late_settles") + len(late))
+    for call, outcome, _ in late:
+        given_up = Attempt.objects.filter(run=run, item=call.item, number=call.number, outcome="unknown", absorbed=None)
+        given_up.update(absorbed=outcome.cost, reference=outcome.reference)
 
 
 def _note(run: Run, answers: Sequence[Answer]) -> set[int]:
@@ -267,102 +308,3 @@ def _settled(run: Run, answer: Answer, move: Move) -> ledger.Settled:
     step = run.cascade[place(call.number)[0]]
     what = (step.provider, step.tool, step.byok, outcome.outcome)
     return ledger.Settled(call.item, call.number, *what, outcome.cost, step.maximum, move.freed)
-
-
-# ------------------------------------------------------------------ the run as a whole
-
-
-ENROLL = """
-INSERT INTO runs_item (run_id, number, row_id, status, lease_no)
-SELECT %(run)s, number, row, 'pending', 0 FROM unnest(%(rows)s::uuid[]) WITH ORDINALITY AS r(row, number)"""
-
-STANDING = """
-SELECT r.status,
-       EXISTS (SELECT FROM runs_item WHERE run_id = r.id AND status = 'pending'),
-       (SELECT min(lease_until) - clock_timestamp() FROM runs_item
-        WHERE run_id = r.id AND status = 'running'),
-       coalesce(v.reserved - v.captured - v.held >= r.unit AND NOT v.paused, false)
-FROM runs_run AS r LEFT JOIN ledger.reservation AS v ON v.org = r.org_id AND v.run = r.id
-WHERE r.id = %(run)s"""
-
-
-def enroll(run: Run, rows: Sequence[UUID]) -> None:
-    """Make the items of a new run, one a row, numbered from 1. A step of `lifecycle`'s transaction."""
-    _query(ENROLL, run=run.id, rows=list(rows))
-
-
-def begin(run: Run) -> None:
-    """Say that a queued run has begun."""
-    queued = Run.objects.filter(id=run.id, status=Run.Status.QUEUED)
-    intention(lambda: queued.update(status=Run.Status.RUNNING, started_at=clock()))
-
-
-def give_back(run: Run) -> Decimal:
-    """Return to available what the rows not begun can no longer need; nothing is locked where there is nothing."""
-    held = Reservation.objects.filter(org=run.org_id, run=run.id, closed_at=None).first()
-    if held is None or held.room <= held.needed:
-        return ZERO
-    return intention(lambda: ledger.give_back(run.org_id, run.id, actor=f"run:{run.id}"))
-
-
-def rest(run: Run) -> timedelta | None:
-    """End or pause a run of which nothing is left to do or to afford.
-
-    Answer how long a slice that found nothing to claim should wait before it looks again; None: until it is woken.
-    """
-    status, pending, lapse, fits = _query(STANDING, run=run.id)[0]
-    if status not in Run.OPEN:
-        return None
-    going_on = pending and status in Run.PAUSABLE
-    if lapse is not None:
-        return max(min(lapse, AGAIN) if going_on else lapse, AT_ONCE)
-    return AT_ONCE if going_on and fits else intention(lambda: _conclude(run))
-
-
-def _conclude(run: Run) -> timedelta | None:
-    now = Run.objects.select_for_update(no_key=True).get(id=run.id)
-    if not now.is_open:
-        return None
-    standing = set(now.items.order_by().values_list("status", flat=True).distinct())
-    if Item.Status.RUNNING in standing:
-        return AGAIN
-    if Item.Status.PENDING not in standing:
-        end(now, _verdict(now, standing), actor=f"run:{run.id}")
-        return None
-    if now.status == Run.Status.PAUSED:
-        return None
-    return AT_ONCE if _affords_more(now) else None
-
-
-def _verdict(run: Run, standing: set[str]) -> Run.Status:
-    if run.status == Run.Status.CANCELLING:
-        return Run.Status.CANCELLED
-    if Item.Status.FAILED not in standing:
-        return Run.Status.SUCCEEDED
-    return Run.Status.COMPLETED_WITH_ERRORS if Item.Status.SUCCEEDED in standing else Run.Status.FAILED
-
-
-def _affords_more(run: Run) -> bool:
-    """Whether another item fits; where none does and none is in flight, the run pauses at its cap."""
-    if not run.unit:
-        return True
-    ledger.pause(run.org_id, run.id, True)  # from here on nobody is admitted: what we see now stays
-    room = Reservation.objects.get(org=run.org_id, run=run.id).room
-    if room >= run.unit or run.items.filter(status=Item.Status.RUNNING).exists():
-        ledger.pause(run.org_id, run.id, False)
-        return True
-    run.status, run.pause_reason, run.paused_at = Run.Status.PAUSED, Run.PauseReason.CAP_REACHED, clock()
-    run.save(update_fields=["status", "pause_reason", "paused_at"])
-    return False
-
-
-def end(run: Run, status: Run.Status, *, actor: str) -> None:
-    """Close a run of which nothing is in flight. A step of a transaction that holds the run's row.
-
-    InFlight where an item is running after all; a BYOK item holds nothing, so the ledger alone would not notice.
-    """
-    ledger.close(run.org_id, run.id, actor=actor)
-    if run.items.filter(status=Item.Status.RUNNING).exists():
-        raise ledger.InFlight(f"an item of run {run.id} is running")
-    run.status, run.pause_reason, run.ended_at = status, None, clock()
-    run.save(update_fields=["status", "pause_reason", "ended_at"])

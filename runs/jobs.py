@@ -5,13 +5,15 @@ late; what a run still needs stands in its own rows.
 """
 
 from datetime import timedelta
+from functools import partial
 from uuid import UUID
 
 from django.conf import settings
 from django.db.models import Exists, OuterRef, Q
 
 from oxygen_site.jobs import defer, periodic, task
-from runs import worker
+from oxygen_site.transactions import intention
+from runs import standing, worker
 from runs.models import Item, Run
 
 
@@ -41,4 +43,17 @@ def ensure_driven() -> None:
     in_flight, waiting = Exists(items.filter(status="running")), Exists(items.filter(status="pending"))
     paused = Q(status=Run.Status.PAUSED) & (Q(in_flight) | ~Q(waiting))
     for run in Run.objects.filter(Q(status__in=Run.LIVE) | paused):
+        wake(run)
+
+
+@periodic("* * * * *")
+def give_up_overdue() -> None:
+    """Free the holds of calls that were sent too long ago and of which nobody knows what became."""
+    in_flight = Exists(Item.objects.filter(run=OuterRef("pk"), status=Item.Status.RUNNING))
+    for run in Run.objects.filter(in_flight, status__in=Run.OPEN):
+        intention(partial(_give_up_overdue, run))
+
+
+def _give_up_overdue(run: Run) -> None:
+    if standing.give_up_overdue(run):
         wake(run)

@@ -15,7 +15,7 @@ from billing import ledger
 from billing.models import Account, Reservation, User
 from oxygen_site.clock import clock, new_id
 from oxygen_site.transactions import Refused, intention
-from runs import dispatch, today
+from runs import standing, today
 from runs.cascade import Step, plain, unit
 from runs.estimates import Quoted, estimate
 from runs.jobs import wake
@@ -69,8 +69,7 @@ def resume(run: Run, *, by: User) -> Run:
 
     def verb() -> Run:
         now = _locked(run, (Run.Status.PAUSED,), "resumed")
-        in_flight = now.items.filter(status=Item.Status.RUNNING).exists()
-        if now.unit and not in_flight and _room(now) < now.unit:
+        if now.unit and not now.items.in_flight().exists() and _room(now) < now.unit:
             raise Refused(
                 "cap_reached",
                 f"The cap of {plain(now.cap or Decimal(0))} credits is spent: one more row may cost {plain(now.unit)}. "
@@ -86,17 +85,18 @@ def resume(run: Run, *, by: User) -> Run:
 
 
 def cancel(run: Run, *, by: User) -> Run:
-    """Stop for good: nothing further starts, what is in flight settles, the rest is released. Refused: wrong_state."""
+    """Stop for good: what is in flight settles, what waits is given up, the rest is released. Refused: wrong_state."""
 
     def verb() -> Run:
         now = _locked(run, (*Run.PAUSABLE, Run.Status.PAUSED), "cancelled")
         _drop_pending(now)
+        standing.give_up(now, waiting=True)
         if now.items.filter(status=Item.Status.RUNNING).exists():
             ledger.pause(now.org_id, now.id, True)
             moved = _moved(now, Run.Status.CANCELLING)
             wake(moved)
             return moved
-        dispatch.end(now, Run.Status.CANCELLED, actor=_actor(by))
+        standing.end(now, Run.Status.CANCELLED, actor=_actor(by))
         return now
 
     return intention(verb)
@@ -113,9 +113,10 @@ def continue_remaining(run: Run, *, cap: Decimal | str | None, by: User) -> Run:
         rows = list(old.items.filter(status=Item.Status.PENDING).order_by("number").values_list("row", flat=True))
         new = _drafted(old.column, rows, capped, by, kind=old.kind, name=old.name, continues=old)
         _drop_pending(old)
+        standing.give_up(old, waiting=False)
         if old.items.filter(status=Item.Status.RUNNING).exists():
             raise Refused("in_flight", "Some of its rows are still being worked on. Try again when they are done.")
-        dispatch.end(old, Run.Status.CANCELLED, actor=_actor(by))
+        standing.end(old, Run.Status.CANCELLED, actor=_actor(by))
         if missing := _reserved(new, by):
             raise _short(missing, new)
         return _started(new, rows)
@@ -216,7 +217,7 @@ def _short(missing: Decimal, run: Run) -> Refused:
 
 def _started(run: Run, rows: Sequence[UUID]) -> Run:
     run.save(force_insert=True)
-    dispatch.enroll(run, rows)
+    standing.enroll(run, rows)
     wake(run)
     return run
 

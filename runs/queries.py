@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from django.db.models import FETCH_RAISE, Case, Count, QuerySet, Value, When
+from django.db.models import FETCH_RAISE, Case, Count, Q, QuerySet, Value, When
 
 from billing.models import Entry, Organization, Reservation
 from runs.cascade import ZERO, plain
@@ -30,11 +30,16 @@ class RunCard:
     succeeded: int
     failed: int
     cancelled: int
+    unknown: int  # of the running ones: nobody knows what became of their call
     reserved: Decimal  # what it has drawn and not given back, captured included
     captured: Decimal
     held: Decimal
     absorbed: Decimal
     released: Decimal
+
+    @property
+    def in_flight(self) -> int:
+        return self.running - self.unknown
 
     @property
     def done(self) -> int:
@@ -67,7 +72,7 @@ class RunCard:
 
     @property
     def at_cap(self) -> bool:
-        return bool(self.run.unit) and self.pending > 0 and not self.running and self.room < self.run.unit
+        return bool(self.run.unit) and self.pending > 0 and not self.in_flight and self.room < self.run.unit
 
     @property
     def can_pause(self) -> bool:
@@ -83,7 +88,7 @@ class RunCard:
 
     @property
     def can_continue(self) -> bool:
-        return self.run.status == Run.Status.PAUSED and self.pending > 0 and not self.running
+        return self.run.status == Run.Status.PAUSED and self.pending > 0 and not self.in_flight
 
     @property
     def why(self) -> str:
@@ -212,15 +217,16 @@ def _cards(runs: Iterable[Run]) -> list[RunCard]:
 
 def _counts(ids: Sequence[UUID]) -> dict[UUID, Counter[str]]:
     counts: dict[UUID, Counter[str]] = defaultdict(Counter)
-    for run, status, number in (
-        Item.objects.filter(run__in=ids).values_list("run", "status").annotate(n=Count("number"))
-    ):
+    unknown = Count("number", filter=Q(unanswered_at__isnull=False))
+    items = Item.objects.filter(run__in=ids).values_list("run", "status")
+    for run, status, number, unanswered in items.annotate(n=Count("number"), unknown=unknown):
         counts[run][status] = number
+        counts[run]["unknown"] += unanswered
     return counts
 
 
 def _card(run: Run, count: Counter[str], held: Reservation | None) -> RunCard:
-    figures: dict[str, Any] = {status: count[status] for status in Item.Status.values}
+    figures: dict[str, Any] = {status: count[status] for status in (*Item.Status.values, "unknown")}
     if held is None:  # awaiting approval: it holds nothing yet
         return RunCard(run, **figures, reserved=ZERO, captured=ZERO, held=ZERO, absorbed=ZERO, released=ZERO)
     drawn = min(held.cap, held.estimated_max)

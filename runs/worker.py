@@ -18,7 +18,7 @@ from django.conf import settings
 from django.db import connection, connections
 from structlog.contextvars import bind_contextvars, bound_contextvars
 
-from runs import dispatch
+from runs import dispatch, standing
 from runs.cascade import place
 from runs.dispatch import Answer, Call
 from runs.models import Run
@@ -43,13 +43,13 @@ def drive_slice(run_id: UUID, seconds: int) -> timedelta | None:
 
 
 def _drive(run: Run, seconds: int) -> timedelta | None:
-    dispatch.begin(run)
+    standing.begin(run)
     stop = time.monotonic() + seconds
     while True:
         connection.close()  # the slice's threads bring their own
         asyncio.run(_Slice(run, stop).drive())
-        wait = dispatch.rest(run)
-        dispatch.give_back(run)
+        wait = standing.rest(run)
+        standing.give_back(run)
         if wait is None or time.monotonic() + wait.total_seconds() >= stop:
             return wait
         time.sleep(wait.total_seconds())
@@ -93,6 +93,7 @@ class _Slice:
         claimer, settler = _Thread(), _Thread()
         try:
             async with self.wire, asyncio.TaskGroup() as self.group:
+                self.settler = settler
                 steady = [
                     self.group.create_task(self._settle(settler)),
                     self.group.create_task(
@@ -120,7 +121,7 @@ class _Slice:
     async def _change(self) -> None:
         """Wait until something settled; not for long, for room is made by other slices as well."""
         try:
-            async with asyncio.timeout(dispatch.AGAIN.total_seconds()):
+            async with asyncio.timeout(standing.AGAIN.total_seconds()):
                 await self.changed.wait()
         except TimeoutError:
             pass
@@ -134,9 +135,8 @@ class _Slice:
         bind_contextvars(item=call.item, attempt=call.number)  # in this task's own context
         answer = await self.wire.ask(self.run.id, call, self.run.cascade[place(call.number)[0]])
         if answer is None:
-            log.warning(
-                "run %s, item %s: no usable answer, asked again when its lease runs out", self.run.id, call.item
-            )
+            log.warning("run %s, item %s: no usable answer to attempt %s", self.run.id, call.item, call.number)
+            await self.settler.do(dispatch.unanswered, self.run, self.owner, call)
             del self.flight[call[:2]]
             self.changed.set()
         else:
@@ -163,4 +163,4 @@ class _Slice:
         dispatch.renew(self.run, self.owner, list(self.flight.values()))
 
     def _give_back(self) -> None:
-        dispatch.give_back(self.run)
+        standing.give_back(self.run)

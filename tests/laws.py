@@ -211,6 +211,7 @@ RUNS = {
         "UPDATE runs_item SET status = 'succeeded' WHERE status = 'running'",
         "UPDATE runs_item SET status = 'running' WHERE status = 'pending'",
     ],
+    "runs_item.item_unanswered_while_running": ["UPDATE runs_item SET unanswered_at = now() WHERE status = 'pending'"],
     "runs_attempt.attempt_settled_with_outcome": [
         "UPDATE runs_attempt SET outcome = 'succeeded' WHERE settled_at IS NULL",
         "UPDATE runs_attempt SET settled_at = now() WHERE outcome IS NULL",

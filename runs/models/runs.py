@@ -1,7 +1,9 @@
 """Runs, their items and attempts: the durable truth of all work. A queue row is only a wake-up.
 
-`Run.status` is changed by `lifecycle.py` and `dispatch.py` alone; items and attempts by `dispatch.py`.
+`Run.status` is changed by `lifecycle.py` and `standing.py` alone; items and attempts by `dispatch.py`.
 """
+
+from typing import Self
 
 from django.conf import settings
 from django.db import models
@@ -63,6 +65,7 @@ class Run(models.Model):
     started_at = models.DateTimeField(null=True)
     paused_at = models.DateTimeField(null=True)
     ended_at = models.DateTimeField(null=True)
+    late_settles = models.PositiveIntegerField(default=0, help_text="Answers that came too late to move anything.")
 
     class Meta:
         indexes = (
@@ -112,6 +115,12 @@ class Run(models.Model):
         return tuple(Step.frozen(facts) for facts in self.steps)
 
 
+class Items(models.QuerySet["Item"]):
+    def in_flight(self) -> Self:
+        """Running, and not only waiting for an answer of which nobody knows whether it will come."""
+        return self.filter(status=Item.Status.RUNNING, unanswered_at=None)
+
+
 class Item(models.Model):
     """One row of a run. While it runs it has an owner, a lease, and exactly one open attempt."""
 
@@ -130,8 +139,11 @@ class Item(models.Model):
     owner = models.UUIDField(null=True)
     lease_until = models.DateTimeField(null=True)  # the database's real clock
     lease_no = models.PositiveIntegerField(default=0)  # fences: a settle under an older lease changes nothing
+    unanswered_at = models.DateTimeField(null=True)  # since when it is unknown what became of its open attempt
     result = models.JSONField(null=True)
     ended_at = models.DateTimeField(null=True)
+
+    objects = Items.as_manager()
 
     class Meta:
         indexes = (
@@ -144,6 +156,9 @@ class Item(models.Model):
                 condition=Q(status="running", owner__isnull=False, lease_until__isnull=False)
                 | (~Q(status="running") & Q(owner__isnull=True, lease_until__isnull=True)),
                 name="item_leased_while_running",
+            ),
+            models.CheckConstraint(
+                condition=Q(status="running") | Q(unanswered_at__isnull=True), name="item_unanswered_while_running"
             ),
         )
 
@@ -162,15 +177,17 @@ class Attempt(models.Model):
     provider = models.CharField(max_length=40)
     tool = models.CharField(max_length=80)
     byok = models.BooleanField()
-    sent_at = models.DateTimeField()
+    sent_at = models.DateTimeField(null=True)  # none yet: it waits until its tool may be tried again
     settled_at = models.DateTimeField(null=True)
     outcome = models.CharField(max_length=24, choices=[(name, name.replace("_", " ")) for name in OUTCOMES], null=True)
     cost = CreditsField(null=True, help_text="What the provider billed; what is above the maximum was absorbed.")
+    absorbed = CreditsField(null=True, help_text="What an answer that came after giving up says it cost.")
     reference = models.CharField(max_length=120, blank=True, help_text="The provider's own.")
     latency_ms = models.PositiveIntegerField(null=True)
     reason = models.CharField(max_length=200, blank=True, help_text="Why it cost what it cost, for a person.")
 
     class Meta:
+        indexes = (models.Index(fields=("sent_at",), name="attempt_given_up", condition=Q(outcome="unknown")),)
         constraints = (
             models.CheckConstraint(
                 condition=Q(outcome__isnull=True, settled_at__isnull=True)

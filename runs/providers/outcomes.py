@@ -41,6 +41,10 @@ class Outcome(NamedTuple):
     wait: int | None = None
 
 
+GIVEN_UP = Outcome("unknown", Decimal(0), "No usable answer came. It was given up, and nothing was charged.")
+CALLED_OFF = Outcome("failed_before_billing", Decimal(0), "Not sent: the run was cancelled. Nothing was charged.")
+
+
 def read(status: int, headers: Mapping[str, str], body: bytes, step: Step, tries: int) -> Outcome | None:
     """Read a provider's answer to the `tries`-th try of a step; None where it says nothing that can be used."""
     try:

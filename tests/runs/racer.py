@@ -15,7 +15,7 @@ import django
 
 
 def main(seed: str, *ids: str) -> None:
-    from runs import dispatch
+    from runs import dispatch, standing
     from runs.cascade import place
     from runs.models import Run
     from runs.providers.outcomes import Outcome
@@ -36,15 +36,15 @@ def main(seed: str, *ids: str) -> None:
 
     while runs:
         run = dice.choice(list(runs.values()))
-        dispatch.begin(run)
+        standing.begin(run)
         calls = dispatch.claim(run, owner, dice.randint(1, 6))
         while calls:
             batch = [calls.pop() for _ in range(dice.randint(1, len(calls)))]
             calls += dispatch.settle(run, owner, [answer(run, call) for call in batch])
             settled += len(batch)
         if dice.random() < 0.2:
-            dispatch.give_back(run)
-        if dispatch.rest(run) is None:
+            standing.give_back(run)
+        if standing.rest(run) is None:
             del runs[run.id]
     print(json.dumps({"settled": settled, "captured": str(captured)}))
 

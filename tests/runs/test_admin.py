@@ -1,10 +1,13 @@
 """Operators keep the catalog; of runs they see everything and change nothing."""
 
+from uuid import uuid4
+
 import pytest
 from django.test import Client
 from django.urls import reverse
 
 from billing.models import Organization, User
+from runs import dispatch, lifecycle
 from runs.models import Tool
 from tests.runs.conftest import start
 
@@ -21,6 +24,21 @@ def operator(alice: User, client: Client) -> Client:
 def test_each_list_opens(operator: Client, acme: Organization, alice: User, what: str) -> None:
     start(acme, alice, "hunter.email_finder", rows=2, cap=2)
     assert operator.get(reverse(f"admin:runs_{what}_changelist")).status_code == 200
+
+
+def test_what_is_in_doubt_is_listed_with_what_it_may_have_cost(
+    operator: Client, acme: Organization, alice: User
+) -> None:
+    run = start(acme, alice, "hunter.email_finder", rows=2, cap=2)
+    calls = dispatch.claim(run, owner := uuid4(), 2)
+    dispatch.unanswered(run, owner, calls[0])
+    dispatch.unanswered(run, owner, calls[1])
+    page = operator.get(reverse("admin:runs_run_doubts")).content.decode()
+    assert page.count("hunter.email_finder") == 2
+    lifecycle.cancel(run, by=alice)
+    page = operator.get(reverse("admin:runs_run_doubts")).content.decode()
+    assert "every call was answered" in page
+    assert page.count("hunter.email_finder") == 2
 
 
 def test_a_run_is_shown_and_not_changed(operator: Client, acme: Organization, alice: User) -> None:

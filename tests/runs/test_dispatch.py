@@ -11,7 +11,7 @@ from django.db import connection
 from billing import ledger
 from billing.models import Account, Entry, Organization, User
 from oxygen_site.transactions import intention
-from runs import dispatch, lifecycle
+from runs import dispatch, lifecycle, standing
 from runs.cascade import TRIES
 from runs.dispatch import Answer, Call
 from runs.models import Attempt, Item, Run
@@ -177,7 +177,7 @@ def test_a_throttled_tool_is_tried_again_later_with_a_new_key(acme: Organization
     assert settle(run, dispatch.claim(run, ME, 1), THROTTLED) == []
     assert booked(run).held == 2
     assert dispatch.claim(run, ME, 1) == []
-    wait = dispatch.rest(run)
+    wait = standing.rest(run)
     assert wait is not None
     assert timedelta(0) < wait <= timedelta(seconds=1)
     connection.cursor().execute("SELECT pg_sleep(1.01)")
@@ -218,6 +218,7 @@ def test_a_zombies_late_settle_changes_nothing(acme: Organization, alice: User, 
         1,
     )
     assert caplog.text.count("dropped 1 late answers") == 2
+    assert Run.objects.get(id=run.id).late_settles == 2
     assert_books_hold(acme)
 
 
@@ -256,13 +257,13 @@ def test_an_attempt_that_has_an_entry_already_goes_the_slow_way(acme: Organizati
 def test_a_run_ends_when_its_last_item_has(acme: Organization, alice: User) -> None:
     run = start(acme, alice, HUNTER, rows=2, cap=2)
     calls = dispatch.claim(run, ME, 2)
-    assert dispatch.rest(run)
+    assert standing.rest(run)
     settle(run, calls[:1], FOUND)
     settle(run, calls[1:], BROKEN)
-    assert dispatch.rest(run) is None
+    assert standing.rest(run) is None
     run.refresh_from_db()
     assert (run.status, Account.objects.get(org=acme.id).available) == ("completed_with_errors", 98)
-    assert dispatch.rest(run) is None
+    assert standing.rest(run) is None
     assert Entry.objects.filter(source=run.id, item=-1).count() == 1
     assert_books_hold(acme)
 
@@ -271,20 +272,20 @@ def test_a_run_ends_when_its_last_item_has(acme: Organization, alice: User) -> N
 def test_how_all_items_end_is_how_the_run_ends(acme: Organization, alice: User, outcome: Outcome, status: str) -> None:
     run = start(acme, alice, HUNTER, rows=2, cap=2)
     settle(run, dispatch.claim(run, ME, 2), outcome)
-    dispatch.rest(run)
+    standing.rest(run)
     run.refresh_from_db()
     assert run.status == status
 
 
 def test_it_pauses_at_its_cap_only_once_nothing_is_in_flight(acme: Organization, alice: User) -> None:
     run = start(acme, alice, HUNTER, rows=5, cap=2)
-    dispatch.begin(run)
+    standing.begin(run)
     calls = dispatch.claim(run, ME, 5)
-    assert dispatch.rest(run) == dispatch.AGAIN
+    assert standing.rest(run) == standing.AGAIN
     settle(run, calls[:1], FOUND)
-    assert dispatch.rest(run) == dispatch.AGAIN
+    assert standing.rest(run) == standing.AGAIN
     settle(run, calls[1:], FOUND)
-    assert dispatch.rest(run) is None
+    assert standing.rest(run) is None
     run.refresh_from_db()
     assert (run.status, run.pause_reason) == ("paused", "cap_reached")
 
@@ -294,16 +295,16 @@ def test_what_cheap_answers_leave_goes_to_further_items(acme: Organization, alic
     calls = dispatch.claim(run, ME, 4)
     assert len(calls) == 2
     settle(run, calls, FOUND._replace(cost=Decimal("0.5")))
-    assert dispatch.rest(run) == dispatch.AT_ONCE
+    assert standing.rest(run) == standing.AT_ONCE
     assert len(dispatch.claim(run, ME, 4)) == 1
 
 
 def test_what_the_remaining_rows_cannot_need_goes_back_at_once(acme: Organization, alice: User) -> None:
     run = start(acme, alice, OPENAI, rows=4, cap=14)
-    assert dispatch.give_back(run) == 0
+    assert standing.give_back(run) == 0
     settle(run, dispatch.claim(run, ME, 2), FOUND)
-    assert dispatch.give_back(run) == 5
-    assert dispatch.give_back(run) == 0
+    assert standing.give_back(run) == 5
+    assert standing.give_back(run) == 0
     assert (booked(run).reserved, booked(run).needed) == (9, 7)
     assert_books_hold(acme)
 
@@ -313,5 +314,5 @@ def test_a_run_with_an_item_in_flight_cannot_be_closed(acme: Organization, alice
         run = start(acme, alice, tool, rows=2, cap=2)
         dispatch.claim(run, ME, 1)
         with pytest.raises(ledger.InFlight):
-            intention(lambda run=run: dispatch.end(run, Run.Status.CANCELLED, actor="system:test"))  # type: ignore[misc]
+            intention(lambda run=run: standing.end(run, Run.Status.CANCELLED, actor="system:test"))  # type: ignore[misc]
         assert booked(run).closed_at is None

@@ -7,7 +7,7 @@ import pytest
 
 from billing.models import Account, Entry, Organization, Reservation, User
 from oxygen_site.transactions import Refused
-from runs import dispatch, lifecycle
+from runs import dispatch, lifecycle, standing
 from runs.models import Integration, Mode, Run
 from runs.providers.outcomes import Outcome
 from tests.runs.conftest import assert_books_hold, booked, column_of, start, table_of
@@ -177,19 +177,19 @@ def test_a_pause_while_items_finish_ends_the_run_when_none_remain(acme: Organiza
     run, owner = start(acme, alice, HUNTER, rows=1, cap=1), uuid4()
     (call,) = dispatch.claim(run, owner, 1)
     lifecycle.pause(run, by=alice)
-    assert dispatch.rest(run)
+    assert standing.rest(run)
     dispatch.settle(run, owner, [dispatch.Answer(call, Outcome("succeeded", Decimal(1), "", {"a": 1}), 1)])
-    assert dispatch.rest(run) is None
+    assert standing.rest(run) is None
     assert Run.objects.get(id=run.id).status == "succeeded"
 
 
 def at_the_cap(org: Organization, by: User) -> Run:
     """A run of five rows, paused at its cap of two after two of them."""
     run = start(org, by, HUNTER, rows=5, cap=2)
-    dispatch.begin(run)
+    standing.begin(run)
     answer_one(run)
     answer_one(run)
-    assert dispatch.rest(run) is None
+    assert standing.rest(run) is None
     run.refresh_from_db()
     return run
 
@@ -229,7 +229,7 @@ def test_cancelling_with_calls_in_flight_settles_them_first(acme: Organization, 
     assert lifecycle.cancel(run, by=alice).status == "cancelling"
     following = dispatch.settle(run, owner, [dispatch.Answer(call, Outcome("no_result", Decimal(1), ""), 1)])
     assert following == []
-    assert dispatch.rest(run) is None
+    assert standing.rest(run) is None
     run.refresh_from_db()
     assert (run.status, statuses(run)) == ("cancelled", ["succeeded", "cancelled", "cancelled"])
     assert booked(run).captured == 1
@@ -275,7 +275,7 @@ def test_continuing_beyond_what_is_available_leaves_everything_as_it_was(acme: O
     old = start(acme, alice, HUNTER, rows=99, cap=2)
     answer_one(old)
     answer_one(old)
-    dispatch.rest(old)
+    standing.rest(old)
     other = start(acme, alice, HUNTER, rows=90, cap=90)
     with refusal("insufficient_credits") as refused:
         lifecycle.continue_remaining(old, cap="50", by=alice)

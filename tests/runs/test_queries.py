@@ -7,7 +7,7 @@ from uuid import uuid4
 import pytest
 
 from billing.models import Organization, User
-from runs import dispatch, lifecycle, queries
+from runs import dispatch, lifecycle, queries, standing
 from runs.dispatch import Answer
 from runs.models import Run
 from runs.providers.outcomes import Outcome
@@ -29,7 +29,7 @@ def test_a_receipt_counts_items_and_credits(acme: Organization, alice: User) -> 
     answer(run, 2, "5")
     answer(run, 1, "0", "failed_before_billing")
     dispatch.claim(run, uuid4(), 1)
-    dispatch.give_back(run)
+    standing.give_back(run)
     card = queries.receipt(run)
     assert (card.pending, card.running, card.succeeded, card.failed, card.done) == (2, 1, 2, 1, 3)
     assert (card.captured, card.absorbed, card.held, card.released, card.reserved) == (
@@ -63,9 +63,9 @@ def test_a_run_paused_by_a_person_offers_resume(acme: Organization, alice: User)
 
 def test_at_a_spent_cap_it_says_why_resume_cannot_be_and_what_can(acme: Organization, alice: User) -> None:
     run = start(acme, alice, OPENAI, rows=6, cap=5)
-    dispatch.begin(run)
+    standing.begin(run)
     answer(run, 1, "3")
-    dispatch.rest(run)
+    standing.rest(run)
     run.refresh_from_db()
     card = queries.receipt(run)
     assert (card.at_cap, card.can_resume, card.can_continue) == (True, False, True)
