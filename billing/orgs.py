@@ -5,6 +5,7 @@ For the pages, /admin and seeding. An org and its account are made together, and
 
 from zoneinfo import available_timezones
 
+from anyascii import anyascii
 from django.utils.text import slugify
 
 from billing import ledger
@@ -59,8 +60,8 @@ def _zone(zone: str) -> str:
 
 
 def _slug(name: str) -> str:
-    """The name as an address; a second Acme becomes acme-2. Names without Latin letters become org, org-2, …"""
-    stem = slugify(name)[:50].strip("-") or "org"
+    """The name as an address, in Latin letters; a second Acme becomes acme-2, a name of signs alone org."""
+    stem = slugify(anyascii(name))[:50].strip("-") or "org"
     taken = set(Organization.objects.filter(slug__startswith=stem).values_list("slug", flat=True))
     candidates = (stem if n == 1 else f"{stem}-{n}" for n in range(1, len(taken) + 2))
     return next(slug for slug in candidates if slug not in taken)

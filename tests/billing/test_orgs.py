@@ -21,7 +21,8 @@ def test_an_org_is_born_with_an_empty_balance_and_its_owner(alice: User) -> None
     [
         (["Acme", "acme!", "ACME"], ["acme", "acme-2", "acme-3"]),
         (["Acme 2", "Acme", "Acme"], ["acme-2", "acme", "acme-3"]),
-        (["株式会社", "Ελλάς"], ["org", "org-2"]),
+        (["Ørsund Marine", "Ελλάς", "株式会社"], ["orsund-marine", "ellas", "zhushihuishe"]),
+        (["!", "?"], ["org", "org-2"]),
         (["a" * 120], ["a" * 50]),
     ],
 )
