@@ -12,7 +12,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.utils.csp import CSP
 from environs import Env, EnvError, validate
 
-from oxygen_site import postgres
+from oxygen_site import logs, postgres
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = Env()
@@ -57,6 +57,7 @@ try:
     WORKER_CONCURRENCY: int = env.int("OXYGEN_WORKER_CONCURRENCY", 32, validate=validate.Range(min=1))
     RUN_SHARDS: int = env.int("OXYGEN_RUN_SHARDS", 2, validate=validate.Range(min=1))
     WORKER_JOBS: int = env.int("OXYGEN_WORKER_JOBS", 8, validate=validate.Range(min=1))
+    METRICS_TOKEN: str = env.str("OXYGEN_METRICS_TOKEN", "")
     PROVIDERS_URL: str = env.str("OXYGEN_PROVIDERS_URL", "http://127.0.0.1:8001" if PLAYING else "")
 except EnvError as wrong:
     raise ImproperlyConfigured(str(wrong)) from wrong
@@ -85,6 +86,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    "oxygen_site.logs.request_line",
     "django.middleware.csp.ContentSecurityPolicyMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -187,6 +189,7 @@ if not PLAYING:
     CSRF_COOKIE_NAME = "__Host-csrf"
     CSRF_COOKIE_SECURE = True
     SECURE_SSL_REDIRECT = True
+    SECURE_REDIRECT_EXEMPT = ["^(healthz|readyz|metrics)$"]  # asked from inside, past the proxy
     SECURE_HSTS_SECONDS = 365 * 24 * 3600
     SECURE_HSTS_INCLUDE_SUBDOMAINS = True
     SECURE_HSTS_PRELOAD = True
@@ -223,11 +226,4 @@ PROCRASTINATE_WORKER_DEFAULTS = {
     "delete_jobs": "successful",
 }
 
-LOGGING = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "root": {"handlers": ["console"], "level": "WARNING"},
-    "loggers": {"oxygen": {"level": "INFO"}},
-}
+LOGGING = logs.config(as_json=not PLAYING)

@@ -3,7 +3,13 @@
 from django.contrib import admin
 from django.urls import include, path
 
+from oxygen_site.health import healthz, readyz
+from oxygen_site.metrics import metrics
+
 urlpatterns = [
+    path("healthz", healthz, name="healthz"),
+    path("readyz", readyz, name="readyz"),
+    path("metrics", metrics, name="metrics"),
     path("", include("billing.urls")),
     path("orgs/<slug:slug>/runs/", include("runs.urls")),
     path("accounts/", include("allauth.account.urls")),

@@ -1,9 +1,12 @@
 """Fixtures of the whole suite: databases first, then the people and places."""
 
+import json
+import logging.config
 import os
 from collections.abc import Iterator
 from datetime import timedelta
 from decimal import Decimal
+from io import StringIO
 from itertools import count
 from typing import Any
 from uuid import UUID
@@ -13,6 +16,7 @@ from pytest_django.live_server_helper import LiveServer
 
 from billing import ledger, orgs
 from billing.models import Agency, Organization, User
+from oxygen_site import logs
 from oxygen_site.clock import clock
 from oxygen_site.transactions import intention
 from tests import cluster
@@ -50,6 +54,23 @@ def _served() -> Iterator[LiveServer]:
 def site(fresh_database: str, _served: LiveServer) -> str:
     """The whole site over HTTP, on a database of this test's own. Returns its address."""
     return str(_served.url)
+
+
+@pytest.fixture
+def written(settings: Any) -> Iterator[StringIO]:
+    """The log as production writes it, down to its debug lines."""
+    config = logs.config(as_json=True)
+    stream = config["handlers"]["console"]["stream"] = StringIO()
+    for logger in (config["root"], *config["loggers"].values()):
+        logger["level"] = "DEBUG"
+    logging.config.dictConfig(config)
+    yield stream
+    logging.config.dictConfig(settings.LOGGING)
+
+
+def lines(written: StringIO, logger: str) -> list[dict[str, Any]]:
+    """Read what one logger has written."""
+    return [line for line in map(json.loads, written.getvalue().splitlines()) if line["logger"] == logger]
 
 
 # ---------------------------------------------------------------- people and places

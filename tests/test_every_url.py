@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from io import StringIO
 from itertools import product
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import uuid4
 
 import pytest
@@ -47,7 +47,8 @@ OF_AN_ORG = {
 }
 # For whoever is signed in; they show only what is that person's.
 SIGNED_IN = {"billing:home", "billing:billing", "billing:runs", "billing:orgs", "billing:new_org"}
-ANYBODY = {"billing:theme"}
+ANYBODY = {"billing:theme", "healthz", "readyz"}
+WITH_THE_TOKEN = {"metrics"}
 # Django's and allauth's own, each behind a gate of its own.
 OPERATORS, ACCOUNTS = "admin:", "account_"
 
@@ -122,7 +123,7 @@ def is_login(location: str) -> bool:
 
 
 def test_every_address_is_declared() -> None:
-    declared = OF_AN_ORG.keys() | SIGNED_IN | ANYBODY
+    declared = OF_AN_ORG.keys() | SIGNED_IN | ANYBODY | WITH_THE_TOKEN
     named = {name for name, route, _ in SITE if not name.startswith((OPERATORS, ACCOUNTS))}
     # /billing and /runs also answer without their slash, under no name of their own.
     assert named - {"billing:None"} == declared
@@ -201,6 +202,13 @@ def test_who_is_not_signed_in_is_asked_to(name: str, client: Client) -> None:
     answer = client.get(reverse(name))
     assert answer.status_code == 302
     assert is_login(answer["Location"])
+
+
+@pytest.mark.parametrize("name", sorted(WITH_THE_TOKEN))
+def test_no_role_opens_what_needs_the_token(name: str, world: World, settings: Any) -> None:
+    settings.METRICS_TOKEN = "a token nobody was told"
+    for role, client in world.clients.items():
+        assert client.get(reverse(name)).status_code == 404, f"{name} by {role}"
 
 
 def test_the_list_of_orgs_shows_ones_own_only(world: World) -> None:
