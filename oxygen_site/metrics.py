@@ -43,11 +43,13 @@ WHERE status IN ('awaiting_approval', 'queued', 'running', 'paused', 'cancelling
 
 LATE = "SELECT coalesce(sum(late_settles), 0) FROM runs_run WHERE late_settles > 0"
 
-# An item holds from its first attempt on.
+# An item holds from its first attempt on. Who waits for an answer, or for its provider, is not waiting for a worker.
 IN_FLIGHT = """
 SELECT count(*), count(i.unanswered_at), coalesce(extract(epoch FROM ledger.clock() - min(a.sent_at)), 0)::float,
-       greatest(coalesce(extract(epoch FROM clock_timestamp() - min(i.lease_until)), 0), 0)::float
-FROM runs_item AS i LEFT JOIN runs_attempt AS a ON a.run_id = i.run_id AND a.item = i.number AND a.number = 0
+       greatest(coalesce(extract(epoch FROM clock_timestamp() - min(i.lease_until) FILTER (
+         WHERE i.unanswered_at IS NULL AND r.pause_reason IS DISTINCT FROM 'provider_unavailable')), 0), 0)::float
+FROM runs_item AS i JOIN runs_run AS r ON r.id = i.run_id
+LEFT JOIN runs_attempt AS a ON a.run_id = i.run_id AND a.item = i.number AND a.number = 0
 WHERE i.status = 'running'"""
 
 BOOKS = """

@@ -121,7 +121,10 @@ def test_what_is_in_flight_and_in_line_has_an_age(client: Client, acme: Organiza
     dispatch.claim(run, uuid4(), 2)
     sql("UPDATE runs_attempt SET sent_at = sent_at - interval '600 seconds' WHERE item = 1")
     sql("UPDATE runs_item SET lease_until = clock_timestamp() - interval '7 seconds' WHERE number = 2")
-    sql("UPDATE runs_item SET unanswered_at = ledger.clock() WHERE number = 2")
+    sql(
+        "UPDATE runs_item SET unanswered_at = ledger.clock(), lease_until = clock_timestamp() - interval '1 hour'"
+        " WHERE number = 1"
+    )
     told = figures(client)
     assert (told["oxygen_runs queued"], told["oxygen_runs running"], told["oxygen_run_lag_seconds"]) == (0, 1, 0)
     assert (told["oxygen_items_in_flight"], told["oxygen_items_unanswered"]) == (2, 1)
