@@ -16,6 +16,7 @@ from oxygen_site import logs, postgres
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = Env()
+UNSAFE_CREDENTIALS_KEY = "known-to-everybody-for-demo-and-tests-only-="
 
 try:
     ENVIRONMENT: str = env.str("OXYGEN_ENV", "production", validate=validate.OneOf(["production", "demo", "test"]))
@@ -58,6 +59,8 @@ try:
     RUN_SHARDS: int = env.int("OXYGEN_RUN_SHARDS", 2, validate=validate.Range(min=1))
     WORKER_JOBS: int = env.int("OXYGEN_WORKER_JOBS", 8, validate=validate.Range(min=1))
     METRICS_TOKEN: str = env.str("OXYGEN_METRICS_TOKEN", "")
+    # Encrypts the credentials of the orgs' own accounts; without it none can be connected.
+    CREDENTIALS_KEY: str = env.str("OXYGEN_CREDENTIALS_KEY", UNSAFE_CREDENTIALS_KEY if PLAYING else "")
     PROVIDERS_URL: str = env.str("OXYGEN_PROVIDERS_URL", "http://127.0.0.1:8001" if PLAYING else "")
 except EnvError as wrong:
     raise ImproperlyConfigured(str(wrong)) from wrong

@@ -6,7 +6,7 @@ from typing import Any
 from django import forms
 
 from billing.models import Organization
-from runs.models import Column, Item, Run
+from runs.models import Column, Item, Provider, Run
 
 
 class RunsFilter(forms.Form):
@@ -49,6 +49,18 @@ class RunForm(forms.Form):
 
     def clean_column(self) -> Column:
         return self.columns[self.cleaned_data["column"]]
+
+
+class AccountForm(forms.Form):
+    """An own account at a provider; `do` says whether to connect or to disconnect it."""
+
+    provider = forms.ModelChoiceField(Provider.objects.all(), widget=forms.HiddenInput)
+    credential = forms.CharField(
+        required=False,
+        label="API key",
+        widget=forms.PasswordInput(attrs={"autocomplete": "off", "spellcheck": "false"}),
+        strip=True,
+    )
 
 
 class CapForm(forms.Form):

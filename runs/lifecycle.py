@@ -15,7 +15,7 @@ from billing import ledger
 from billing.models import Account, Reservation, User
 from oxygen_site.clock import clock, new_id
 from oxygen_site.transactions import Refused, intention
-from runs import standing, today
+from runs import accounts, standing, today
 from runs.cascade import Step, plain, unit
 from runs.estimates import Quoted, estimate
 from runs.jobs import wake
@@ -37,8 +37,8 @@ def create(
 ) -> Run:
     """Start a live run over the first `limit` rows the column has not filled, and hold what it may spend.
 
-    Refused: price_unknown, cap_required, invalid_cap, cap_too_small, invalid_limit, nothing_to_run (422);
-    insufficient_credits (402, with `missing`).
+    Refused: price_unknown, integration_required, cap_required, invalid_cap, cap_too_small, invalid_limit,
+    nothing_to_run (422); insufficient_credits (402, with `missing`).
     """
 
     def verb() -> Run | Refused:
@@ -150,6 +150,14 @@ def _drafted(
             coverage=terms.coverage,
         )
     steps = _frozen(quoted)
+    if lacking := accounts.missing(column.table.org_id, {step.provider for step in steps if step.byok}):
+        raise Refused(
+            "integration_required",
+            f"This column uses your own account at {', '.join(lacking)}, which is not connected. "
+            "An admin connects it under Runs, Accounts.",
+            422,
+            providers=lacking,
+        )
     most = unit(steps)
     if most and cap is None:
         suggested = f" {plain(terms.suggested_cap)} covers every row." if terms.suggested_cap else ""

@@ -7,6 +7,7 @@ reservation and entries, never from adding up what attempts claim.
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -15,7 +16,7 @@ from django.db.models import FETCH_RAISE, Case, Count, Q, QuerySet, Value, When
 
 from billing.models import Entry, Organization, Reservation
 from runs.cascade import ZERO, plain
-from runs.models import Attempt, Item, Run
+from runs.models import Attempt, Integration, Item, Provider, Run
 
 PAGE = 50
 
@@ -102,6 +103,14 @@ class RunCard:
 
 
 @dataclass(frozen=True)
+class AccountLine:
+    """A provider, and since when the org's own account at it is connected; its credential is nowhere to be read."""
+
+    provider: Provider
+    connected_at: datetime | None
+
+
+@dataclass(frozen=True)
 class RunsPage:
     cards: list[RunCard]
     next: UUID | None  # `before` of the following page
@@ -150,6 +159,14 @@ class ItemsPage:
     @property
     def column(self) -> list[Decimal]:
         return [line.credits for line in self.lines]
+
+
+def accounts(org: Organization) -> list[AccountLine]:
+    """Every provider with the org's own account: first those that have no other way. Two queries."""
+    connected = Integration.objects.filter(org=org, credential__isnull=False)
+    since = dict(connected.values_list("provider", "connected_at"))
+    providers = sorted(Provider.objects.all(), key=lambda provider: provider.may_be_managed)
+    return [AccountLine(provider, since.get(provider.pk)) for provider in providers]
 
 
 def attention(org: Organization) -> list[RunCard]:

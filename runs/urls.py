@@ -8,6 +8,7 @@ app_name = "runs"
 urlpatterns = [
     path("", views.index, name="index"),
     path("attention/", views.attention, name="attention"),
+    path("accounts/", views.accounts, name="accounts"),
     path("new/", views.new, name="new"),
     path("<uuid:run_id>/", views.detail, name="detail"),
     path("<uuid:run_id>/pause/", views.pause, name="pause"),

@@ -21,11 +21,12 @@ from billing.access import OrgRequest, org_page
 from oxygen_site.clock import clock
 from oxygen_site.htmx import page
 from oxygen_site.transactions import Refused
+from runs import accounts as own_accounts
 from runs import lifecycle, queries, today
 from runs.cascade import plain
 from runs.estimates import estimate
-from runs.forms import CapForm, ItemsFilter, RunForm, RunsFilter
-from runs.models import Run
+from runs.forms import AccountForm, CapForm, ItemsFilter, RunForm, RunsFilter
+from runs.models import Provider, Run
 from runs.templatetags.runs import attended
 
 PIECES = ("run", "receipt", "items")  # of a run's page
@@ -38,6 +39,7 @@ def index(request: OrgRequest) -> HttpResponse:
     context = {
         "section": "runs",
         "may_start": access.may(request.role, "start_runs"),
+        "may_connect": access.may(request.role, "settings"),
         "asked": asked,
         "statuses": Run.Status,
         "listed": queries.runs_page(request.org, before=asked["before"], status=asked["status"]),
@@ -99,6 +101,35 @@ def _plan(request: OrgRequest, form: RunForm, status: int = 200) -> HttpResponse
             form.data = request.POST.copy()
             form.data["cap"] = plain(terms.suggested_cap)
     return page(request, "runs/new.html", context, fragment="plan", status=status)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@org_page(may="settings")
+def accounts(request: OrgRequest) -> HttpResponse:
+    if request.method != "POST":
+        return _accounts(request)
+    form = AccountForm(request.POST)
+    if not form.is_valid():
+        return _accounts(request, refusal=Refused("unknown_provider", "There is no such provider.", 422))
+    provider = form.cleaned_data["provider"]
+    if request.POST.get("do") == "disconnect":
+        own_accounts.disconnect(request.org, provider)
+        return redirect("runs:accounts", request.org.slug)
+    try:
+        own_accounts.connect(request.org, provider, form.cleaned_data["credential"])
+    except Refused as refusal:
+        return _accounts(request, provider, refusal)
+    return redirect("runs:accounts", request.org.slug)
+
+
+def _accounts(request: OrgRequest, refused: Provider | None = None, refusal: Refused | None = None) -> HttpResponse:
+    context = {
+        "section": "runs",
+        "accounts": queries.accounts(request.org),
+        "refused": refused,
+        "refusal": refusal,
+    }
+    return page(request, "runs/accounts.html", context, status=refusal.status if refusal else 200)
 
 
 @require_safe

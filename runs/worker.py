@@ -18,7 +18,7 @@ from django.conf import settings
 from django.db import connection, connections
 from structlog.contextvars import bind_contextvars, bound_contextvars
 
-from runs import dispatch, standing
+from runs import accounts, dispatch, standing
 from runs.cascade import place
 from runs.dispatch import Answer, Call
 from runs.models import Run
@@ -46,8 +46,9 @@ def _drive(run: Run, seconds: int) -> timedelta | None:
     standing.begin(run)
     stop = time.monotonic() + seconds
     while True:
+        own = accounts.credentials(run)
         connection.close()  # the slice's threads bring their own
-        asyncio.run(_Slice(run, stop).drive())
+        asyncio.run(_Slice(run, stop, own).drive())
         wait = standing.rest(run)
         standing.give_back(run)
         if wait is None or time.monotonic() + wait.total_seconds() >= stop:
@@ -81,13 +82,13 @@ class _Thread:
 class _Slice:
     """What is in flight, by item and lease, from claim until settle; and whoever waits for that to change."""
 
-    def __init__(self, run: Run, stop: float) -> None:
+    def __init__(self, run: Run, stop: float, own: dict[str, str]) -> None:
         self.run, self.owner, self.stop = run, uuid4(), stop
         self.limit: int = settings.WORKER_CONCURRENCY
         self.flight: dict[tuple[int, ...], Call] = {}
         self.answers: asyncio.Queue[Answer] = asyncio.Queue()
         self.changed = asyncio.Event()
-        self.wire = Wire(self.limit)
+        self.wire = Wire(self.limit, own)
 
     async def drive(self) -> None:
         claimer, settler = _Thread(), _Thread()

@@ -37,6 +37,7 @@ GET, POST, BOTH = ("GET",), ("POST",), METHODS
 OF_AN_ORG = {
     "billing:overview": Address("read", GET),
     "runs:index": Address("read", GET),
+    "runs:accounts": Address("settings", BOTH),
     "runs:attention": Address("read", GET),
     "runs:new": Address("start_runs", BOTH),
     "runs:detail": Address("read", GET),

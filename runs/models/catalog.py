@@ -78,6 +78,8 @@ class Integration(models.Model):
     org = models.ForeignKey("billing.Organization", on_delete=models.CASCADE, related_name="integrations")
     provider = models.ForeignKey(Provider, on_delete=models.PROTECT)
     mode = models.CharField(max_length=8, choices=Mode.choices)
+    credential = models.BinaryField(null=True)  # of the org's own account, encrypted; `accounts.py` alone reads it
+    connected_at = models.DateTimeField(null=True, editable=False)
 
     class Meta:
         constraints = (

@@ -6,6 +6,7 @@ is not known whether it arrived answers None, and is asked again later, not boug
 
 import asyncio
 import time
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
 from uuid import UUID
@@ -27,9 +28,11 @@ NOT_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
 class Wire:
     """A pool of connections for one slice of a run, made in the thread that will run its event loop."""
 
-    def __init__(self, connections: int) -> None:
+    def __init__(self, connections: int, own: Mapping[str, str]) -> None:
+        """`own`: the credentials of the org's own accounts, by provider."""
         if connection.in_atomic_block:  # seen here only: in a running loop Django shows another connection
             raise RuntimeError("Providers are not called while a transaction is open.")
+        self._own = own
         limits = httpx2.Limits(max_connections=connections, max_keepalive_connections=connections)
         self._client = httpx2.AsyncClient(base_url=settings.PROVIDERS_URL, timeout=TIMEOUT, limits=limits, verify=TLS)
 
@@ -44,12 +47,17 @@ class Wire:
     async def ask(self, run: UUID, call: Call, step: Step) -> Answer | None:
         """Make one call and read its answer; None where it is unknown what became of it."""
         _, tries = place(call.number)
+        headers = {"Idempotency-Key": key(run, call.item, call.number)}
+        if step.byok:
+            if step.provider not in self._own:
+                return Answer(call, outcomes.DISCONNECTED, 0)
+            headers["Authorization"] = f"Bearer {self._own[step.provider]}"
         began = time.monotonic()
         try:
             async with asyncio.timeout(WHOLE_CALL):
                 answer = await self._client.post(
                     f"/{step.provider}/{step.tool.partition('.')[2]}",
-                    headers={"Idempotency-Key": key(run, call.item, call.number)},
+                    headers=headers,
                     json={"tool": step.tool, "input": call.row},
                 )
         except NOT_SENT:

@@ -42,6 +42,7 @@ class Outcome(NamedTuple):
 
 
 GIVEN_UP = Outcome("unknown", Decimal(0), "No usable answer came. It was given up, and nothing was charged.")
+DISCONNECTED = Outcome("failed_before_billing", Decimal(0), "Not sent: the organization's account is not connected.")
 CALLED_OFF = Outcome("failed_before_billing", Decimal(0), "Not sent: the run was cancelled. Nothing was charged.")
 
 

@@ -15,9 +15,9 @@ from django.core.management import call_command
 
 from billing import books
 from billing.models import Organization, Reservation, User
-from runs import lifecycle
+from runs import accounts, lifecycle
 from runs.management.commands.sync_catalog import CATALOG
-from runs.models import Column, Run, Table
+from runs.models import Column, Provider, Run, Table
 from runs.tables import add_column, import_csv
 
 SURE = {"latency": 0, "rates": {}, "finds": 1}
@@ -106,7 +106,9 @@ def column_of(table: Table, *tools: str, key: str = "found") -> Column:
 
 
 def start(org: Organization, by: User, *tools: str, rows: int, cap: Decimal | str | int | None) -> Run:
-    """Start a run of a cascade over a new table of so many rows."""
+    """Start a run of a cascade over a new table of so many rows, with the own accounts that it needs."""
+    for provider in Provider.objects.filter(tools__in=tools, category="crm").distinct():
+        accounts.connect(org, provider, "an-api-key-of-its-own")
     column = column_of(table_of(org, rows), *tools)
     return lifecycle.create(column.table, column, cap=None if cap is None else str(cap), by=by)
 

@@ -7,8 +7,8 @@ import pytest
 
 from billing.models import Account, Entry, Organization, Reservation, User
 from oxygen_site.transactions import Refused
-from runs import dispatch, lifecycle, standing
-from runs.models import Integration, Mode, Run
+from runs import accounts, dispatch, lifecycle, standing
+from runs.models import Integration, Mode, Provider, Run
 from runs.providers.outcomes import Outcome
 from tests.runs.conftest import assert_books_hold, booked, column_of, start, table_of
 
@@ -107,13 +107,14 @@ def test_own_accounts_need_no_cap_and_no_credits(globex: Organization, mallory: 
 
 
 def test_an_own_account_for_one_step_leaves_the_others_paid(acme: Organization, alice: User) -> None:
-    Integration.objects.create(org=acme, provider_id="hunter", mode=Mode.BYOK)
+    accounts.connect(acme, Provider.objects.get(id="hunter"), "hunter-key-1")
     assert start(acme, alice, HUNTER, "prospeo.email_finder", rows=3, cap=5).unit == 1
 
 
 def test_a_crm_is_on_the_own_account_whatever_its_integration_says(acme: Organization, alice: User) -> None:
-    Integration.objects.create(org=acme, provider_id="hubspot", mode=Mode.MANAGED)
-    assert start(acme, alice, "hubspot.contact_upsert", rows=3, cap=None).cascade[0].byok
+    run = start(acme, alice, "hubspot.contact_upsert", rows=3, cap=None)
+    Integration.objects.update(mode=Mode.MANAGED)
+    assert lifecycle.continue_remaining(lifecycle.pause(run, by=alice), cap=None, by=alice).cascade[0].byok
 
 
 def test_a_second_run_of_a_column_takes_the_rows_that_are_left(acme: Organization, alice: User) -> None:
@@ -267,7 +268,7 @@ def test_continuing_runs_the_rest_anew_and_cancels_the_old(acme: Organization, a
 
 def test_continuing_takes_todays_prices(acme: Organization, alice: User) -> None:
     old = at_the_cap(acme, alice)
-    Integration.objects.create(org=acme, provider_id="hunter", mode=Mode.BYOK)
+    accounts.connect(acme, Provider.objects.get(id="hunter"), "hunter-key-1")
     assert lifecycle.continue_remaining(old, cap=None, by=alice).unit == 0
 
 

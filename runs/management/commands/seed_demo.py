@@ -28,10 +28,10 @@ from billing.jobs import expire_due
 from billing.models import Agency, Organization, Role, User
 from oxygen_site import clock
 from oxygen_site.transactions import Refused, intention
-from runs import lifecycle, tables, today, worker
+from runs import accounts, lifecycle, tables, today, worker
 from runs.management.demo import cast, story
 from runs.management.demo.story import Act, Given, Opened, Started, Taken
-from runs.models import Column, Run, Table
+from runs.models import Column, Provider, Run, Table
 
 DATA = settings.BASE_DIR / "sandbox" / "data"
 # Answers at once and no waiting to be let in, but the usual failures.
@@ -150,11 +150,20 @@ def _org(act: Act) -> Organization:
 
 def _open(act: Opened) -> None:
     if Organization.objects.filter(name=act.org.name).exists():
+        _connect(act)
         return
     agency = Agency.objects.get(name=cast.AGENCY) if act.org.agency else None
     org = orgs.create(act.org.name, act.org.zone, agency=agency)
     for email, role in cast.MEMBERS.get(act.org.name, {}).items():
         orgs.add_member(org, User.objects.get(email=email), Role(role))
+    _connect(act)
+
+
+def _connect(act: Opened) -> None:
+    """Connect the accounts without which the organization could not use its CRM or send anything."""
+    for provider in Provider.objects.all():
+        if not provider.may_be_managed:
+            accounts.connect(_org(act), provider, f"demo-{provider.pk}-key")
 
 
 def _give(act: Given) -> None:
