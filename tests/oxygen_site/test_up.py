@@ -51,12 +51,12 @@ class Tree:
                 found.append(int(folder.name))
         return found
 
-    def until(self, what: str, seconds: float = 120) -> None:
+    def until(self, what: str) -> None:
         conditions: dict[str, Callable[[], bool]] = {
             "serving": lambda: self.answers() and bool(self.processes("manage.py work")),
             "gone": lambda: not self.processes(),
         }
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + 120
         while not conditions[what]():
             assert time.monotonic() < deadline, f"not {what}: {self.processes()}"
             time.sleep(0.1)
@@ -104,7 +104,7 @@ def test_killed_itself_it_takes_the_others_along(data: Path) -> None:
         tree.process.kill()
         tree.process.wait()
 
-        tree.until("gone", 30)
+        tree.until("gone")
 
 
 def refusal(*arguments: str) -> str:
