@@ -14,6 +14,7 @@ import random
 import re
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -252,7 +253,7 @@ class Bench:
 
 
 def statements_per_settle() -> list[float]:
-    """Count what a batch of each size sends to the server."""
+    """Count what a batch of each size has the server execute, as seen on the wire."""
     from django.db import connection
 
     from billing import ledger
@@ -261,15 +262,12 @@ def statements_per_settle() -> list[float]:
     counts = []
     for n, batch in enumerate(BATCHES):
         [(_, _, attempts)] = _batches(Order([(org, run)], batch, 1, 1 + n * ITEMS_A_SLICE, n))
-        asked: list[str] = []
-
-        def count(execute: Any, sql: str, *rest: Any, asked: list[str] = asked) -> Any:
-            asked.append(sql)
-            return execute(sql, *rest)
-
-        with connection.execute_wrapper(count):
+        with tempfile.TemporaryFile() as wire:
+            connection.connection.pgconn.trace(wire.fileno())
             ledger.settle(org, run, list(attempts))
-        counts.append(float(len(asked)))
+            connection.connection.pgconn.untrace()
+            wire.seek(0)
+            counts.append(float(len(re.findall(rb"\tF\t\d+\t(?:Execute|Query)\t", wire.read()))))
     return counts
 
 
