@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import contextlib
+import logging
 import os
 import socket
 import sys
@@ -51,6 +52,8 @@ def main() -> None:
         lifespan="off",
         timeout_graceful_shutdown=1,
     )
+    # An answer that is lost on the way, as scripted, is no error of the server's.
+    logging.getLogger("uvicorn.error").addFilter(lambda record: "without completing" not in record.getMessage())
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(_serve(uvicorn.Server(config), listening, with_parent=options.with_parent))
 

@@ -11,6 +11,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from sandbox.providers import temper
 from sandbox.providers.answers import ANSWERS
@@ -46,7 +47,7 @@ class Desk:
         row = json.dumps(asked["input"], sort_keys=True, ensure_ascii=False)
         fingerprint = hashlib.blake2b(f"{tool}\x1f{row}".encode(), digest_size=16).hexdigest()
         script, dice = self.scripts.get(tool, self.script), Dice(self.seed, tool, row)
-        answer, replayed = self.books.answers.get(key), True
+        answer, replayed = self.books.answers.get(key) if script.keys else None, True
         if answer is None:
             answer, replayed = (
                 self._first_answer(tool, tariff, script, dice, key, fingerprint, asked["input"]),
@@ -60,7 +61,8 @@ class Desk:
             )
         await self._wait(tool, 0 if replayed else temper.delay(script, tariff, dice))
         headers = answer.headers | ({"Idempotent-Replayed": "true"} if replayed else {})
-        return Response(answer.body, answer.status, headers, "application/json")
+        spoils = BEHAVIOURS[temper.behaviour(script, dice, key)].spoils if self.books.calls[key] == 1 else ""
+        return SPOILT.get(spoils, Response)(answer.body, answer.status, headers, "application/json")
 
     def _first_answer(
         self,
@@ -73,6 +75,8 @@ class Desk:
         row: dict[str, Any],
     ) -> Answer:
         way = BEHAVIOURS[temper.behaviour(script, dice, key)]
+        if way.spoils and self.books.calls[key] > 1:
+            way = BEHAVIOURS["answered"]
         cost, result = Decimal(0), None
         if way.charged or way.status == 200:
             finds = tariff.finds if script.finds is None else script.finds
@@ -92,6 +96,7 @@ class Desk:
                 "error": {"code": way.code, "message": way.message},
                 "charged": str(cost),
             }
+        body = {name: said for name, said in (body | script.says).items() if said is not None or name == "result"}
         headers = {"Retry-After": str(script.retry_after)} if way.status == 429 else {}
         answer = Answer(
             fingerprint,
@@ -99,7 +104,7 @@ class Desk:
             json.dumps(body, ensure_ascii=False).encode(),
             headers,
         )
-        if way.status != 429:
+        if way not in (BEHAVIOURS["throttled"], BEHAVIOURS["lost_before"]):
             self.books.answers[key] = answer
         return answer
 
@@ -139,6 +144,35 @@ class Desk:
             self.scripts[tool] = self.scripts.get(tool, self.script).changed(wishes)
         else:
             raise ValueError(f"there is no {tool} here")
+
+
+class Lost(Response):
+    """The connection breaks before the answer is whole."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        await send({"type": "http.response.body", "body": self.body[:1], "more_body": True})
+
+
+class Garbled(Response):
+    """All of the answer's bytes arrive, and mean nothing."""
+
+    def render(self, content: bytes) -> bytes:
+        return content[::-1]
+
+
+class Dripping(Response):
+    """The answer arrives in drops."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        for n in range(0, len(self.body), 40):
+            await send({"type": "http.response.body", "body": self.body[n : n + 40], "more_body": True})
+            await asyncio.sleep(0.02)
+        await send({"type": "http.response.body", "body": b""})
+
+
+SPOILT: dict[str, type[Response]] = {"lost": Lost, "garbled": Garbled, "drips": Dripping}
 
 
 def _asked(body: bytes) -> dict[str, Any] | None:

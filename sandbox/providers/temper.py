@@ -18,6 +18,9 @@ class Behaviour(NamedTuple):
     code: str = ""
     message: str = ""
     charged: bool = False
+    spoils: str = (
+        ""  # what becomes of the answer to a key's first call: it is "lost" or "garbled" on the way, or "drips"
+    )
 
 
 BEHAVIOURS: dict[str, Behaviour] = {
@@ -32,6 +35,10 @@ BEHAVIOURS: dict[str, Behaviour] = {
         "An error occurred after your request was processed.",
         charged=True,
     ),
+    "lost_before": Behaviour(503, spoils="lost"),
+    "lost_after": Behaviour(200, spoils="lost"),
+    "garbled": Behaviour(200, spoils="garbled"),
+    "slow": Behaviour(200, spoils="drips"),
 }
 USUAL = {"invalid": 0.004, "throttled": 0.005, "unavailable": 0.002, "failed_after": 0.003}
 
@@ -46,6 +53,8 @@ class Script:
     cost_times: Decimal = Decimal(1)
     retry_after: int = 1
     hold: bool = False  # calls are charged and wait unanswered until it is lifted
+    keys: bool = True  # whether Idempotency-Keys are honoured; else every call is a purchase
+    says: dict[str, Any] = field(default_factory=dict)  # in place of an answer's own fields; None leaves one out
 
     def changed(self, wishes: dict[str, Any]) -> Self:
         """This script with `wishes` in place of its own; ValueError says what is wrong with them."""
