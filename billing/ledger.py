@@ -205,8 +205,8 @@ def _batch(org: UUID, run: UUID, attempts: Sequence[Settled]) -> list[Any]:
     return [org, run, *("{" + ",".join(column) + "}" for column in columns)]
 
 
-def _hot() -> Any:
-    # The connection's own cursor, kept: making one anew costs the client as much as the rest of a small settle.
+def _kept_cursor() -> Any:
+    # The connection's own, past Django's: making one anew costs the client as much as the rest of a small settle.
     connection.ensure_connection()
     driver = connection.connection
     try:
@@ -225,7 +225,7 @@ def settle(org: UUID, run: UUID, attempts: Sequence[Settled]) -> Decimal:
         return Decimal(0)
     try:
         with _refusals(), connection.wrap_database_errors:
-            return _hot().execute(_SETTLE, _batch(org, run, sorted(attempts, key=_key))).fetchone()[0]
+            return _kept_cursor().execute(_SETTLE, _batch(org, run, sorted(attempts, key=_key))).fetchone()[0]
     except DatabaseError as error:
         if isinstance(error.__cause__, psycopg.errors.UniqueViolation):
             raise AlreadySettled(str(run)) from error

@@ -61,8 +61,8 @@ class Desk:
             )
         await self._wait(tool, 0 if replayed else temper.delay(script, tariff, dice))
         headers = answer.headers | ({"Idempotent-Replayed": "true"} if replayed else {})
-        spoils = BEHAVIOURS[temper.behaviour(script, dice, key)].spoils if self.books.calls[key] == 1 else ""
-        return SPOILT.get(spoils, Response)(answer.body, answer.status, headers, "application/json")
+        response = SPOILT.get("" if replayed else answer.spoils, Response)
+        return response(answer.body, answer.status, headers, "application/json")
 
     def _first_answer(
         self,
@@ -103,6 +103,7 @@ class Desk:
             way.status,
             json.dumps(body, ensure_ascii=False).encode(),
             headers,
+            way.spoils,
         )
         if way not in (BEHAVIOURS["throttled"], BEHAVIOURS["lost_before"]):
             self.books.answers[key] = answer

@@ -11,6 +11,7 @@ class Answer(NamedTuple):
     status: int
     body: bytes
     headers: dict[str, str]
+    spoils: str = ""  # how it fares on the way, the first time
 
 
 class Charge(NamedTuple):

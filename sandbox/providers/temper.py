@@ -18,9 +18,7 @@ class Behaviour(NamedTuple):
     code: str = ""
     message: str = ""
     charged: bool = False
-    spoils: str = (
-        ""  # what becomes of the answer to a key's first call: it is "lost" or "garbled" on the way, or "drips"
-    )
+    spoils: str = ""  # how a key's first answer fares on the way: "lost", "garbled" or "drips"
 
 
 BEHAVIOURS: dict[str, Behaviour] = {

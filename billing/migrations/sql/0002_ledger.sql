@@ -523,13 +523,13 @@ END $$;
 CREATE FUNCTION ledger.pause(p_org uuid, p_run uuid, p_paused boolean) RETURNS void LANGUAGE sql AS $$
   UPDATE ledger.reservation SET paused = p_paused WHERE org = p_org AND run = p_run AND closed_at IS NULL $$;
 
--- Settles a batch of attempts, which come in the order of their keys, so that two batches with common items queue instead of
--- crossing (the door sorts them: here it would cost 3 %); returns the credits captured. Raises unique_violation when one of them was settled before,
+-- Settles a batch of attempts; returns the credits captured. They come in the order of their keys (the door sorts them), so that
+-- two batches with common items queue instead of crossing. Raises unique_violation when one of them was settled before,
 -- LG001 when the run is closed: the caller rolls back and calls settle_slow with the same arguments.
 CREATE FUNCTION ledger.settle(p_org uuid, p_run uuid, p_item int[], p_attempt smallint[], p_provider text[], p_tool text[], p_byok boolean[], p_outcome text[],
                        p_cost numeric[], p_maximum numeric[], p_held numeric[]) RETURNS numeric LANGUAGE plpgsql AS $$
 DECLARE
-  v_at timestamptz := (SELECT clock_timestamp() + ahead FROM ledger.clock_offset);  -- clock(), in the same breath
+  v_at timestamptz := (SELECT clock_timestamp() + ahead FROM ledger.clock_offset);  -- clock(), without a call
   v_captured numeric; v_absorbed numeric; v_held numeric; v_calls bigint; v_results bigint; v_usage ledger.usage_by_tool[];
   v_kind text; v_member uuid;
 BEGIN
