@@ -88,7 +88,7 @@ class _Slice:
         self.flight: dict[tuple[int, ...], Call] = {}
         self.answers: asyncio.Queue[Answer] = asyncio.Queue()
         self.changed = asyncio.Event()
-        self.wire = Wire(self.limit, own)
+        self.wire = Wire(own)
 
     async def drive(self) -> None:
         claimer, settler = _Thread(), _Thread()

@@ -20,21 +20,24 @@ from runs.dispatch import Answer, Call
 from runs.providers import outcomes
 
 TIMEOUT = httpx2.Timeout(connect=5, read=60, write=10, pool=5)
+ONE = httpx2.Limits(max_connections=1, max_keepalive_connections=1)
 WHOLE_CALL = 90  # seconds; a body that drips would never time out by itself
 TLS = httpx2.create_ssl_context()  # once: reading the certificates costs 50 ms a time
 NOT_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
 
 
 class Wire:
-    """A pool of connections for one slice of a run, made in the thread that will run its event loop."""
+    """The connections of one slice of a run, as many as it has calls in flight; made in its event loop's thread."""
 
-    def __init__(self, connections: int, own: Mapping[str, str]) -> None:
+    def __init__(self, own: Mapping[str, str]) -> None:
         """`own`: the credentials of the org's own accounts, by provider."""
         if connection.in_atomic_block:  # seen here only: in a running loop Django shows another connection
             raise RuntimeError("Providers are not called while a transaction is open.")
         self._own = own
-        limits = httpx2.Limits(max_connections=connections, max_keepalive_connections=connections)
-        self._client = httpx2.AsyncClient(base_url=settings.PROVIDERS_URL, timeout=TIMEOUT, limits=limits, verify=TLS)
+        # A client for each connection: a common pool looks at every connection, idle ones with two system calls, twice
+        # a call. The one used last is used next.
+        self._idle: list[httpx2.AsyncClient] = []
+        self._all: list[httpx2.AsyncClient] = []
 
     async def __aenter__(self) -> Self:
         return self
@@ -42,7 +45,15 @@ class Wire:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._client.aclose()
+        for client in self._all:
+            await client.aclose()
+
+    def _client(self) -> httpx2.AsyncClient:
+        if self._idle:
+            return self._idle.pop()
+        client = httpx2.AsyncClient(base_url=settings.PROVIDERS_URL, timeout=TIMEOUT, limits=ONE, verify=TLS)
+        self._all.append(client)
+        return client
 
     async def ask(self, run: UUID, call: Call, step: Step) -> Answer | None:
         """Make one call and read its answer; None where it is unknown what became of it."""
@@ -52,10 +63,10 @@ class Wire:
             if step.provider not in self._own:
                 return Answer(call, outcomes.DISCONNECTED, 0)
             headers["Authorization"] = f"Bearer {self._own[step.provider]}"
-        began = time.monotonic()
+        client, began = self._client(), time.monotonic()
         try:
             async with asyncio.timeout(WHOLE_CALL):
-                answer = await self._client.post(
+                answer = await client.post(
                     f"/{step.provider}/{step.tool.partition('.')[2]}",
                     headers=headers,
                     json={"tool": step.tool, "input": call.row},
@@ -69,4 +80,6 @@ class Wire:
             if read is None:
                 return None
             outcome = read
+        finally:
+            self._idle.append(client)
         return Answer(call, outcome, int((time.monotonic() - began) * 1000))

@@ -135,7 +135,7 @@ def test_it_drives_nothing_inside_a_transaction(acme: Organization, alice: User,
 
 def test_the_wire_itself_refuses_while_a_transaction_is_open(alice: User) -> None:
     with transaction.atomic(), pytest.raises(RuntimeError, match="while a transaction is open"):
-        Wire(1, {})
+        Wire({})
 
 
 def test_an_ended_run_is_left_alone(acme: Organization, alice: User, providers: Providers) -> None:
