@@ -27,6 +27,7 @@ from runs.providers.http import Wire
 log = logging.getLogger("oxygen.runs")
 
 BATCH = 200  # answers settled together at most
+GATHER = 0.02  # seconds that an answer waits for others to be settled with, while more are to come
 GIVE_BACK = timedelta(seconds=2)  # between looks at what the run can no longer need
 
 
@@ -80,12 +81,17 @@ class _Thread:
 
 
 class _Slice:
-    """What is in flight, by item and lease, from claim until settle; and whoever waits for that to change."""
+    """What is in flight, by item and lease, from claim until settle; and whoever waits for that to change.
+
+    At most `limit` calls are made at a time. What was answered leaves its place to the next before it is settled.
+    """
 
     def __init__(self, run: Run, stop: float, own: dict[str, str]) -> None:
         self.run, self.owner, self.stop = run, uuid4(), stop
         self.limit: int = settings.WORKER_CONCURRENCY
         self.flight: dict[tuple[int, ...], Call] = {}
+        self.asked = 0  # of them not answered yet
+        self.calls: asyncio.Queue[Call] = asyncio.Queue()
         self.answers: asyncio.Queue[Answer] = asyncio.Queue()
         self.changed = asyncio.Event()
         self.wire = Wire(own)
@@ -93,17 +99,18 @@ class _Slice:
     async def drive(self) -> None:
         claimer, settler = _Thread(), _Thread()
         try:
-            async with self.wire, asyncio.TaskGroup() as self.group:
+            async with self.wire, asyncio.TaskGroup() as group:
                 self.settler = settler
+                lease = timedelta(seconds=settings.LEASE_SECONDS)
                 steady = [
-                    self.group.create_task(self._settle(settler)),
-                    self.group.create_task(
-                        self._every(timedelta(seconds=settings.LEASE_SECONDS) / 3, claimer, self._renew)
-                    ),
-                    self.group.create_task(self._every(GIVE_BACK, claimer, self._give_back)),
+                    *(self._ask() for _ in range(min(self.limit, self.run.rows))),
+                    self._settle(settler),
+                    self._every(lease / 3, claimer, self._renew),
+                    self._every(GIVE_BACK, claimer, self._give_back),
                 ]
+                tasks = [group.create_task(work) for work in steady]
                 await self._claim(claimer)
-                for task in steady:
+                for task in tasks:
                     task.cancel()
         finally:
             await claimer.close()
@@ -112,48 +119,62 @@ class _Slice:
     async def _claim(self, claimer: _Thread) -> None:
         while True:
             self.changed.clear()
-            free = self.limit - len(self.flight)
-            if time.monotonic() < self.stop and 4 * free >= self.limit:
+            if time.monotonic() < self.stop and (free := self._free()):
                 self._send(await claimer.do(dispatch.claim, self.run, self.owner, free))
             if not self.flight:
                 return
             await self._change()
 
+    def _free(self) -> int:
+        """How many to claim: none until an eighth is free, nor while as many wait to be settled as may be asked."""
+        free = min(self.limit - self.asked, 2 * self.limit - len(self.flight))
+        return free if 8 * free >= self.limit else 0
+
     async def _change(self) -> None:
-        """Wait until something settled; not for long, for room is made by other slices as well."""
+        """Wait until there is room or nothing in flight; not for long, for room is made by other slices as well."""
         try:
             async with asyncio.timeout(standing.AGAIN.total_seconds()):
                 await self.changed.wait()
         except TimeoutError:
             pass
 
+    def _tell(self) -> None:
+        if not self.flight or self._free():
+            self.changed.set()
+
     def _send(self, calls: list[Call]) -> None:
+        self.asked += len(calls)
         for call in calls:
             self.flight[call[:2]] = call
-            self.group.create_task(self._ask(call))
+            self.calls.put_nowait(call)
 
-    async def _ask(self, call: Call) -> None:
-        bind_contextvars(item=call.item, attempt=call.number)  # in this task's own context
-        answer = await self.wire.ask(self.run.id, call, self.run.cascade[place(call.number)[0]])
-        if answer is None:
-            log.warning("run %s, item %s: no usable answer to attempt %s", self.run.id, call.item, call.number)
-            await self.settler.do(dispatch.unanswered, self.run, self.owner, call)
-            del self.flight[call[:2]]
-            self.changed.set()
-        else:
-            self.answers.put_nowait(answer)
+    async def _ask(self) -> None:
+        while True:
+            call = await self.calls.get()
+            bind_contextvars(item=call.item, attempt=call.number)  # in this task's own context
+            answer = await self.wire.ask(self.run.id, call, self.run.cascade[place(call.number)[0]])
+            self.asked -= 1
+            if answer is None:
+                log.warning("run %s, item %s: no usable answer to attempt %s", self.run.id, call.item, call.number)
+                await self.settler.do(dispatch.unanswered, self.run, self.owner, call)
+                del self.flight[call[:2]]
+            else:
+                self.answers.put_nowait(answer)
+            self._tell()
 
     async def _settle(self, settler: _Thread) -> None:
-        """Settle what came in while the last batch was being settled: the busier, the larger."""
+        """Settle together what came in while the last batch was being settled, and shortly after."""
         while True:
             batch = [await self.answers.get()]
+            if self.asked:
+                await asyncio.sleep(GATHER)
             while len(batch) < BATCH and not self.answers.empty():
                 batch.append(self.answers.get_nowait())
             calls = await settler.do(dispatch.settle, self.run, self.owner, batch)
             for answer in batch:
                 del self.flight[answer.call[:2]]
             self._send(calls)
-            self.changed.set()
+            self._tell()
 
     async def _every(self, interval: timedelta, thread: _Thread, verb: Callable[[], object]) -> None:
         while True:
