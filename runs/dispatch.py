@@ -68,15 +68,20 @@ def _numbers(numbers: Iterable[int]) -> str:
 # ------------------------------------------------------------------ claim
 
 
-LAPSED = """
+TAKE = """
 WITH due AS (
   SELECT number FROM runs_item
   WHERE run_id = %(run)s AND status = 'running' AND lease_until < clock_timestamp()
-  ORDER BY number LIMIT %(n)s FOR NO KEY UPDATE SKIP LOCKED)
-UPDATE runs_item AS i
-SET owner = %(owner)s, lease_no = lease_no + 1, lease_until = clock_timestamp() + %(lease)s * interval '1 second'
-FROM due WHERE i.run_id = %(run)s AND i.number = due.number
-RETURNING i.number"""
+  ORDER BY number LIMIT %(n)s FOR NO KEY UPDATE SKIP LOCKED),
+lapsed AS (
+  UPDATE runs_item AS i
+  SET owner = %(owner)s, lease_no = lease_no + 1, lease_until = clock_timestamp() + %(lease)s * interval '1 second'
+  FROM due WHERE i.run_id = %(run)s AND i.number = due.number
+  RETURNING i.number),
+pending AS (
+  SELECT number FROM runs_item WHERE run_id = %(run)s AND status = 'pending'
+  ORDER BY number LIMIT %(n)s - (SELECT count(*) FROM lapsed) FOR NO KEY UPDATE SKIP LOCKED)
+SELECT number, true FROM lapsed UNION ALL SELECT number, false FROM pending"""
 
 # Sent, and its provider takes no keys: asking again might buy again, so the item waits to be given up. Statements of
 # their own, this and the next: they see what the settle before us wrote.
@@ -97,10 +102,6 @@ WITH sent AS (
 SELECT i.number, i.lease_no, sent.number, r.data
 FROM sent JOIN runs_item AS i ON i.run_id = %(run)s AND i.number = sent.item JOIN runs_row AS r ON r.id = i.row_id
 ORDER BY i.number"""
-
-PENDING = """
-SELECT number FROM runs_item WHERE run_id = %(run)s AND status = 'pending'
-ORDER BY number LIMIT %(n)s FOR NO KEY UPDATE SKIP LOCKED"""
 
 START = """
 WITH begun AS (
@@ -123,13 +124,15 @@ def claim(run: Run, owner: UUID, n: int) -> list[Call]:
 
 def _claim(run: Run, owner: UUID, n: int) -> list[Call]:
     facts = {"run": run.id, "owner": owner, "lease": settings.LEASE_SECONDS}
+    taken = _query(TAKE, n=n, **facts)
+    lapsed, pending = (sorted(number for number, again in taken if again is which) for which in (True, False))
     calls = []
-    if lapsed := [number for (number,) in _query(LAPSED, n=n, **facts)]:
+    if lapsed:
         log.info("run %s: taking up %s items that waited for another try or were left by a worker", run.id, len(lapsed))
         waiting = _query(NEVER_AGAIN, run=run.id, numbers=_numbers(lapsed), patience=settings.UNKNOWN_SECONDS)
         again = sorted(set(lapsed) - {number for (number,) in waiting})
         calls = _query(OPEN_ATTEMPTS, run=run.id, numbers=_numbers(again))
-    if n > len(lapsed) and (pending := [number for (number,) in _query(PENDING, run=run.id, n=n - len(lapsed))]):
+    if pending:
         admitted = ledger.admit(run.org_id, run.id, len(pending), run.unit)
         if admitted:
             first = run.cascade[0]
