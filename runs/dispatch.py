@@ -49,7 +49,7 @@ def _query(sql: str, **facts: Any) -> list[tuple[Any, ...]]:
 
 
 def _kept_cursor() -> Any:
-    # As the ledger's own, and one for both would mix up nothing; past Django's, which cost as much as a small statement.
+    # The connection's own, past Django's: making one anew for each statement costs as much as a small one does.
     connection.ensure_connection()
     driver = connection.connection
     try:
@@ -59,8 +59,8 @@ def _kept_cursor() -> Any:
         return driver.dispatching
 
 
-# What is sent for many items at once goes as one JSON text, and numbers as an array's text: psycopg's own lists cost the
-# client ten times as much.
+# What is told of many items goes as one JSON text, and numbers as an array literal: psycopg's own lists cost the client
+# ten times as much.
 def _numbers(numbers: Iterable[int]) -> str:
     return "{" + ",".join(map(str, numbers)) + "}"
 

@@ -64,6 +64,27 @@ def test_what_one_tool_does_not_find_the_next_one_is_asked_for(
     assert_books_hold(acme)
 
 
+def test_no_more_calls_are_made_at_a_time_than_set_also_where_a_cascade_goes_on(
+    acme: Organization, alice: User, providers: Providers, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.WORKER_CONCURRENCY = 4
+    providers.script(tool=HUNTER, finds=0)
+    run = start(acme, alice, HUNTER, PROSPEO, rows=24, cap=48)
+    under_way, most, ask = 0, 0, Wire.ask
+
+    async def counted(*call: Any) -> Answer | None:
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        answer = await ask(*call)
+        under_way -= 1
+        return answer
+
+    monkeypatch.setattr(Wire, "ask", counted)
+    assert worker.drive_to_rest(run).status == "succeeded"
+    assert (run.attempts.count(), most) == (48, 4)
+
+
 def test_failures_after_the_charge_are_paid_and_the_run_says_so(
     acme: Organization, alice: User, providers: Providers
 ) -> None:
