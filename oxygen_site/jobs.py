@@ -6,7 +6,10 @@ because a tick that was missed for long is not made up for.
 """
 
 import asyncio
+import contextlib
 import functools
+import signal
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -74,6 +77,9 @@ def defer(
         pass
 
 
+stopping = threading.Event()  # this worker was told to stop: a job that takes long ends as soon as it can
+
+
 def work() -> None:
     """Run a worker until it is told to stop; then finish what is running and return."""
     asyncio.run(_work())
@@ -84,7 +90,17 @@ async def _work() -> None:
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(settings.WORKER_JOBS + 2))
     with app.replace_connector(app.connector.get_worker_connector()):  # type: ignore[attr-defined]
         async with app.open_async():
-            await app.run_worker_async()
+            worker = asyncio.ensure_future(app.run_worker_async(install_signal_handlers=False))
+
+            def stop() -> None:
+                if not stopping.is_set():  # asked once is enough
+                    stopping.set()
+                    worker.cancel()
+
+            for reason in (signal.SIGTERM, signal.SIGINT):
+                asyncio.get_running_loop().add_signal_handler(reason, stop)
+            with contextlib.suppress(asyncio.CancelledError):
+                await worker
 
 
 @app.periodic(cron=f"*/{min(max(settings.RESCUE_SECONDS // 3, 1), 30)} * * * * *")

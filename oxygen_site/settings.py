@@ -52,6 +52,11 @@ try:
     LEASE_SECONDS: int = env.int("OXYGEN_LEASE_SECONDS", 30, validate=validate.Range(min=1))
     RESCUE_SECONDS: int = env.int("OXYGEN_RESCUE_SECONDS", 30, validate=validate.Range(min=1))
     SLICE_SECONDS: int = env.int("OXYGEN_SLICE_SECONDS", 5, validate=validate.Range(min=1))
+    # How many calls in a row a provider may fail before it is left alone, and for how long at first.
+    BREAKER_FAILURES: int = env.int("OXYGEN_BREAKER_FAILURES", 5, validate=validate.Range(min=1))
+    BREAKER_SECONDS: int = env.int("OXYGEN_BREAKER_SECONDS", 5, validate=validate.Range(min=1))
+    # How long calls in flight may still take once a worker is told to stop; it hands over the rest.
+    DRAIN_SECONDS: int = env.int("OXYGEN_DRAIN_SECONDS", 7, validate=validate.Range(min=0))
     # Business time: how long the hold of a call without an answer stays.
     UNKNOWN_SECONDS: int = env.int("OXYGEN_UNKNOWN_SECONDS", 3600, validate=validate.Range(min=1))
     # Calls in flight per slice, slices of one run side by side, jobs side by side in one worker.

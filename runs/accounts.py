@@ -15,6 +15,7 @@ from billing.models import Organization
 from oxygen_site.clock import clock
 from oxygen_site.transactions import Refused, intention
 from runs.models import Integration, Mode, Provider, Run
+from runs.providers import limits
 
 CREDENTIAL = re.compile(r"[\x21-\x7e]{8,400}")  # what fits into a header
 
@@ -37,6 +38,7 @@ def connect(org: Organization, provider: Provider, credential: str) -> Integrati
     kept = Fernet(settings.CREDENTIALS_KEY).encrypt(given.encode())
 
     def verb() -> Integration:
+        limits.forget(org.pk, provider.pk)
         facts = {"mode": Mode.BYOK, "credential": kept, "connected_at": clock()}
         return Integration.objects.update_or_create(org=org, provider=provider, defaults=facts)[0]
 

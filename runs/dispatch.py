@@ -9,7 +9,8 @@ order: items by number, attempts, entries, reservation.
 
 import json
 import logging
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -20,11 +21,15 @@ from django.db.models import F
 from billing import ledger
 from oxygen_site.clock import clock
 from oxygen_site.transactions import intention
-from runs.cascade import Move, follow, place
+from runs.cascade import TRIES, Move, follow, place
 from runs.models import Attempt, Run
+from runs.providers import limits
+from runs.providers.limits import Leave
 from runs.providers.outcomes import Outcome
 
 log = logging.getLogger("oxygen.runs")
+
+type Leaves = Mapping[str, Leave]  # by provider
 
 
 class Call(NamedTuple):
@@ -34,6 +39,15 @@ class Call(NamedTuple):
     lease_no: int
     number: int
     row: dict[str, Any]
+    look_up: bool = False  # sent before, to a provider that takes no keys: only ask what became of it
+
+    @property
+    def key(self) -> tuple[int, int]:
+        return self.item, self.lease_no
+
+    @property
+    def step(self) -> int:
+        return place(self.number)[0]
 
 
 class Answer(NamedTuple):
@@ -89,7 +103,7 @@ NEVER_AGAIN = """
 UPDATE runs_item AS i
 SET lease_until = clock_timestamp() + %(patience)s * interval '1 second',
     unanswered_at = coalesce(i.unanswered_at, (SELECT ledger.clock()))
-FROM runs_attempt AS a JOIN runs_provider AS p ON p.id = a.provider AND NOT p.takes_keys
+FROM runs_attempt AS a JOIN runs_provider AS p ON p.id = a.provider AND NOT p.takes_keys AND NOT p.looks_up
 WHERE i.run_id = %(run)s AND i.number = ANY(%(numbers)s::int[])
   AND a.run_id = i.run_id AND a.item = i.number AND a.outcome IS NULL AND a.sent_at IS NOT NULL
 RETURNING i.number"""
@@ -98,10 +112,35 @@ OPEN_ATTEMPTS = """
 WITH sent AS (
   UPDATE runs_attempt SET sent_at = coalesce(sent_at, (SELECT ledger.clock()))
   WHERE run_id = %(run)s AND item = ANY(%(numbers)s::int[]) AND outcome IS NULL
-  RETURNING item, number)
-SELECT i.number, i.lease_no, sent.number, r.data
+  RETURNING item, number, provider, old.sent_at IS NOT NULL AS again)
+SELECT i.number, i.lease_no, sent.number, r.data, sent.again AND NOT coalesce(p.takes_keys, true)
 FROM sent JOIN runs_item AS i ON i.run_id = %(run)s AND i.number = sent.item JOIN runs_row AS r ON r.id = i.row_id
+LEFT JOIN runs_provider AS p ON p.id = sent.provider
 ORDER BY i.number"""
+
+# What would be claimed now, by the provider that it needs next.
+WANTED = """
+SELECT provider, lapsed, count(*) FROM (
+  (SELECT a.provider, true AS lapsed FROM runs_item AS i
+   JOIN runs_attempt AS a ON a.run_id = i.run_id AND a.item = i.number AND a.outcome IS NULL
+   WHERE i.run_id = %(run)s AND i.status = 'running' AND i.lease_until < clock_timestamp()
+   ORDER BY i.number LIMIT %(n)s)
+  UNION ALL
+  (SELECT %(first)s, false FROM runs_item AS i JOIN ledger.reservation AS v ON v.org = %(org)s AND v.run = i.run_id
+   WHERE i.run_id = %(run)s AND i.status = 'pending' AND NOT v.paused
+     AND v.reserved - v.captured - v.held >= %(unit)s LIMIT %(n)s)) AS wanted
+GROUP BY provider, lapsed"""
+
+# No leave to call its provider: its lease runs out when it is worth asking again, and whoever claims then takes it up.
+PUT_OFF = """
+WITH ranked AS (
+  SELECT item, provider, row_number() OVER (PARTITION BY provider ORDER BY item) AS nth FROM runs_attempt
+  WHERE run_id = %(run)s AND item = ANY(%(numbers)s::int[]) AND outcome IS NULL)
+UPDATE runs_item AS i SET lease_until = clock_timestamp() + l.wait * interval '1 second'
+FROM ranked JOIN unnest(%(providers)s::text[], %(calls)s::int[], %(waits)s::int[]) AS l(provider, calls, wait)
+  ON l.provider = ranked.provider AND ranked.nth > l.calls
+WHERE i.run_id = %(run)s AND i.number = ranked.item
+RETURNING i.number"""
 
 START = """
 WITH begun AS (
@@ -113,16 +152,33 @@ WITH begun AS (
 sent AS (
   INSERT INTO runs_attempt (run_id, item, number, provider, tool, byok, sent_at, reference, reason)
   SELECT %(run)s, number, 0, %(provider)s, %(tool)s, %(byok)s, (SELECT ledger.clock()), '', '' FROM begun)
-SELECT begun.number, begun.lease_no, 0, r.data FROM begun JOIN runs_row AS r ON r.id = begun.row_id
+SELECT begun.number, begun.lease_no, 0, r.data, false FROM begun JOIN runs_row AS r ON r.id = begun.row_id
 ORDER BY begun.number"""
 
 
 def claim(run: Run, owner: UUID, n: int) -> list[Call]:
-    """Take up to n items: first those whose lease has run out, then pending ones that the reservation admits."""
-    return intention(lambda: _claim(run, owner, n))
+    """Take up to n items: first those whose lease has run out, then pending ones that the reservation admits.
+
+    Only as many as their providers may be called now, and nothing new while one of the run's providers is left alone.
+    """
+    calls = intention(lambda: None if limits.any_limit(run) else _claim(run, owner, n))
+    return _claim_with_leave(run, owner, n) if calls is None else calls
 
 
-def _claim(run: Run, owner: UUID, n: int) -> list[Call]:
+def _claim_with_leave(run: Run, owner: UUID, n: int) -> list[Call]:
+    facts = {"run": run.id, "org": run.org_id, "unit": run.unit, "first": run.cascade[0].provider}
+    needs = intention(lambda: _query(WANTED, n=n, **facts))
+    lapsed: Counter[str] = Counter({provider: count for provider, waited, count in needs if waited})
+    fresh = sum(count for _, waited, count in needs if not waited)
+    fresh = 0 if limits.down(run) else min(fresh, n - lapsed.total())
+    first = facts["first"]
+    leave = limits.take(run, lapsed + Counter({first: fresh}))
+    if first in leave:
+        fresh = max(0, min(fresh, leave[first].calls - lapsed[first]))
+    return intention(lambda: _claim(run, owner, lapsed.total() + fresh, fresh, leave))
+
+
+def _claim(run: Run, owner: UUID, n: int, fresh: int | None = None, leave: Leaves | None = None) -> list[Call]:
     facts = {"run": run.id, "owner": owner, "lease": settings.LEASE_SECONDS}
     taken = _query(TAKE, n=n, **facts)
     lapsed, pending = (sorted(number for number, again in taken if again is which) for which in (True, False))
@@ -130,16 +186,25 @@ def _claim(run: Run, owner: UUID, n: int) -> list[Call]:
     if lapsed:
         log.info("run %s: taking up %s items that waited for another try or were left by a worker", run.id, len(lapsed))
         waiting = _query(NEVER_AGAIN, run=run.id, numbers=_numbers(lapsed), patience=settings.UNKNOWN_SECONDS)
-        again = sorted(set(lapsed) - {number for (number,) in waiting})
-        calls = _query(OPEN_ATTEMPTS, run=run.id, numbers=_numbers(again))
-    if pending:
-        admitted = ledger.admit(run.org_id, run.id, len(pending), run.unit)
+        again = set(lapsed) - {number for (number,) in waiting}
+        if leave:
+            again -= _put_off(run, again, leave)
+        calls = _query(OPEN_ATTEMPTS, run=run.id, numbers=_numbers(sorted(again)))
+    if pending[:fresh]:
+        admitted = ledger.admit(run.org_id, run.id, len(pending[:fresh]), run.unit)
         if admitted:
             first = run.cascade[0]
             step = {"provider": first.provider, "tool": first.tool, "byok": first.byok}
             calls += _query(START, numbers=_numbers(pending[:admitted]), **facts, **step)
     # A bare cursor answers JSON as text.
-    return [Call(item, lease_no, number, json.loads(row)) for item, lease_no, number, row in calls]
+    return [Call(item, lease_no, number, json.loads(row), look_up) for item, lease_no, number, row, look_up in calls]
+
+
+def _put_off(run: Run, numbers: Iterable[int], leave: Leaves) -> set[int]:
+    providers, leaves = list(leave), leave.values()
+    calls, waits = _numbers(each.calls for each in leaves), _numbers(each.wait for each in leaves)
+    facts = {"providers": providers, "calls": calls, "waits": waits, "numbers": _numbers(sorted(numbers))}
+    return {number for (number,) in _query(PUT_OFF, run=run.id, **facts)}
 
 
 RENEW = """
@@ -152,10 +217,10 @@ UPDATE runs_item AS i SET lease_until = clock_timestamp() + %(lease)s * interval
 FROM mine WHERE i.run_id = %(run)s AND i.number = mine.number"""
 
 
-def renew(run: Run, owner: UUID, calls: Sequence[Call]) -> None:
-    """Extend the leases of calls still under way; those that were lost stay lost."""
+def renew(run: Run, owner: UUID, calls: Sequence[Call], seconds: int | None = None) -> None:
+    """Extend the leases of calls still under way; those that were lost stay lost. 0 seconds: hand them over."""
     items, leases = _numbers(call.item for call in calls), _numbers(call.lease_no for call in calls)
-    facts = {"items": items, "leases": leases, "lease": settings.LEASE_SECONDS}
+    facts = {"items": items, "leases": leases, "lease": settings.LEASE_SECONDS if seconds is None else seconds}
     intention(lambda: _query(RENEW, run=run.id, owner=owner, **facts))
 
 
@@ -163,6 +228,8 @@ def unanswered(run: Run, owner: UUID, call: Call) -> None:
     """Note that nobody knows what became of a call; its item is taken up again when the lease runs out."""
     mine = run.items.in_flight().filter(number=call.item, lease_no=call.lease_no, owner=owner)
     intention(lambda: mine.update(unanswered_at=clock()))
+    if not call.look_up:
+        limits.no_answer(run, call)
 
 
 # ------------------------------------------------------------------ settle
@@ -211,10 +278,12 @@ FROM next"""
 
 def settle(run: Run, owner: UUID, answers: Sequence[Answer]) -> list[Call]:
     """Settle a batch of answers, one an item; answer the calls that follow at once. What comes late moves nothing."""
+    leave = _leave_to_go_on(run, answers)
     try:
-        calls, late = intention(lambda: _settle(run, owner, answers, slow=False))
+        calls, late = intention(lambda: _settle(run, owner, answers, leave, slow=False))
     except (ledger.AlreadySettled, ledger.Closed):
-        calls, late = intention(lambda: _settle(run, owner, answers, slow=True))
+        calls, late = intention(lambda: _settle(run, owner, answers, leave, slow=True))
+    limits.tell(run, answers)
     if late:
         log.warning("run %s: dropped %s late answers of %s", run.id, len(late), owner)
         intention(lambda: _count(run, late))  # after the settle, which holds items: the run's row is locked before them
@@ -226,32 +295,45 @@ def let_go(run: Run, answers: Sequence[Answer]) -> None:
     noted = _note(run, answers)
     kept = [answer for answer in answers if answer.call.item in noted]
     moves = [follow(run.cascade, answer.call.number, answer.outcome.outcome, stopped=True) for answer in kept]
-    _book(run, kept, moves, slow=True)
+    _book(run, kept, moves, {}, slow=True)
 
 
-def _settle(run: Run, owner: UUID, answers: Sequence[Answer], *, slow: bool) -> tuple[list[Call], list[Answer]]:
+def _leave_to_go_on(run: Run, answers: Sequence[Answer]) -> Leaves:
+    """Take leave for the tools that will be asked next; locks nothing where the providers have no limit."""
+    nexts: Counter[str] = Counter()
+    for call, outcome, _ in answers:
+        move = follow(run.cascade, call.number, outcome.outcome, passing=outcome.wait is not None)
+        if move.next is not None and move.next % TRIES == 0:
+            nexts[run.cascade[place(move.next)[0]].provider] += 1
+    return limits.take(run, nexts)
+
+
+def _settle(
+    run: Run, owner: UUID, answers: Sequence[Answer], leave: Leaves, *, slow: bool
+) -> tuple[list[Call], list[Answer]]:
     items, leases = _numbers(a.call.item for a in answers), _numbers(a.call.lease_no for a in answers)
     mine = _query(MINE, run=run.id, owner=owner, items=items, leases=leases)
     stopped = {(item, lease_no): cancelling for item, lease_no, cancelling in mine}
-    noted = _note(run, [answer for answer in answers if answer.call[:2] in stopped])
-    kept = sorted((answer for answer in answers if answer.call[:2] in stopped and answer.call.item in noted), key=_item)
+    noted = _note(run, [answer for answer in answers if answer.call.key in stopped])
+    kept = sorted((answer for answer in answers if answer.call.key in stopped and answer.call.item in noted), key=_item)
     moves = [
         follow(
             run.cascade,
             answer.call.number,
             answer.outcome.outcome,
             passing=answer.outcome.wait is not None,
-            stopped=stopped[answer.call[:2]],
+            stopped=stopped[answer.call.key],
         )
         for answer in kept
     ]
     late = [answer for answer in answers if answer not in kept] if len(kept) < len(answers) else []
-    return _book(run, kept, moves, slow=slow), late
+    return _book(run, kept, moves, leave, slow=slow), late
 
 
-def _book(run: Run, kept: Sequence[Answer], moves: Sequence[Move], *, slow: bool) -> list[Call]:
+def _book(run: Run, kept: Sequence[Answer], moves: Sequence[Move], leave: Leaves, *, slow: bool) -> list[Call]:
     _end_items(run, [answer for answer, move in zip(kept, moves, strict=True) if move.next is None])
-    calls = _go_on(run, [(answer, move) for answer, move in zip(kept, moves, strict=True) if move.next is not None])
+    further = [(answer, move) for answer, move in zip(kept, moves, strict=True) if move.next is not None]
+    calls = _go_on(run, further, leave)
     settled = [_settled(run, answer, move) for answer, move in zip(kept, moves, strict=True)]
     if slow and settled:
         for item, attempt, verdict in ledger.settle_slow(run.org_id, run.id, settled):
@@ -299,15 +381,21 @@ def _end_items(run: Run, answers: Sequence[Answer]) -> None:
         _query(END, run=run.id, answers=json.dumps(facts))
 
 
-def _go_on(run: Run, moves: Sequence[tuple[Answer, Move]]) -> list[Call]:
+def _go_on(run: Run, moves: Sequence[tuple[Answer, Move]], leave: Leaves) -> list[Call]:
     if not moves:
         return []
-    calls = [answer.call._replace(number=move.next) for answer, move in moves if move.next is not None]
-    steps = [run.cascade[place(call.number)[0]] for call in calls]
-    # Only another try of the same tool waits; the next tool goes at once.
-    waits = [
-        answer.outcome.wait if place(call.number)[1] else None for (answer, _), call in zip(moves, calls, strict=True)
-    ]
+    calls = [answer.call._replace(number=move.next, look_up=False) for answer, move in moves if move.next is not None]
+    steps = [run.cascade[call.step] for call in calls]
+    # Another try of the same tool waits as long as it was told to; the next tool goes at once, where it has leave.
+    left = {provider: each.calls for provider, each in leave.items()}
+    waits: list[int | None] = []
+    for (answer, _), call, step in zip(moves, calls, steps, strict=True):
+        if place(call.number)[1]:
+            waits.append(answer.outcome.wait)
+            continue
+        waits.append(None if left.get(step.provider, 1) > 0 else leave[step.provider].wait)
+        if step.provider in left:
+            left[step.provider] -= 1
     _query(
         GO_ON,
         run=run.id,
@@ -324,6 +412,6 @@ def _go_on(run: Run, moves: Sequence[tuple[Answer, Move]]) -> list[Call]:
 
 def _settled(run: Run, answer: Answer, move: Move) -> ledger.Settled:
     call, outcome = answer.call, answer.outcome
-    step = run.cascade[place(call.number)[0]]
+    step = run.cascade[call.step]
     what = (step.provider, step.tool, step.byok, outcome.outcome)
     return ledger.Settled(call.item, call.number, *what, outcome.cost, step.maximum, move.freed)

@@ -46,6 +46,18 @@ def ensure_driven() -> None:
         wake(run)
 
 
+@periodic("*/5 * * * * *")
+def ask_providers_again() -> None:
+    """Let runs go on that were paused for a provider: it answers again, or it is time to see whether it does."""
+    for run in standing.held_up():
+        intention(partial(_go_on, run))
+
+
+def _go_on(run: Run) -> None:
+    if standing.go_on(run):
+        wake(run)
+
+
 @periodic("* * * * *")
 def give_up_overdue() -> None:
     """Free the holds of calls that were sent too long ago and of which nobody knows what became."""

@@ -20,6 +20,7 @@ from runs.cascade import Step, plain, unit
 from runs.estimates import Quoted, estimate
 from runs.jobs import wake
 from runs.models import Column, Item, Run, Table
+from runs.providers import limits
 
 LARGEST_CAP = Decimal(10) ** 9
 PLACES = Decimal("0.0001")
@@ -77,6 +78,7 @@ def resume(run: Run, *, by: User) -> Run:
                 state=now.status,
             )
         ledger.pause(now.org_id, now.id, False)
+        limits.try_now(now)
         moved = _moved(now, Run.Status.RUNNING if now.started_at else Run.Status.QUEUED)
         wake(moved)
         return moved

@@ -24,7 +24,8 @@ from runs import dispatch
 from runs.cascade import ZERO
 from runs.dispatch import Answer, Call
 from runs.models import Attempt, Item, Run
-from runs.providers import outcomes
+from runs.models.limits import OXYGENS
+from runs.providers import limits, outcomes
 
 AT_ONCE = timedelta(0)
 AGAIN = timedelta(seconds=1)  # until a slice that found nothing to do looks again while others are at work
@@ -42,6 +43,17 @@ SELECT r.status,
        coalesce(v.reserved - v.captured - v.held >= r.unit AND NOT v.paused, false)
 FROM runs_run AS r LEFT JOIN ledger.reservation AS v ON v.org = r.org_id AND v.run = r.id
 WHERE r.id = %(run)s"""
+
+# By run, which accounts have to be asked whether they are back; none while one of the run's is left alone or asked.
+HELD_UP = """
+SELECT r.id, coalesce(array_agg(l.provider_id || ' ' || l.account) FILTER (WHERE l.open_until IS NOT NULL), '{}')
+FROM runs_run AS r CROSS JOIN jsonb_to_recordset(r.steps) AS s(provider text, byok boolean)
+LEFT JOIN runs_limit AS l ON l.provider_id = s.provider
+  AND l.account = CASE WHEN s.byok THEN r.org_id ELSE %(oxygens)s END
+WHERE r.status = 'paused' AND r.pause_reason = 'provider_unavailable'
+GROUP BY r.id
+HAVING coalesce(bool_and(coalesce(greatest(l.open_until, l.probing_until), '-infinity') <= clock_timestamp()), true)
+ORDER BY r.id"""
 
 # Nobody is waiting for its answer any more, or nobody is left to; a call under way keeps its item.
 OVERDUE = """
@@ -87,9 +99,43 @@ def rest(run: Run) -> timedelta | None:
     if status not in Run.OPEN:
         return None
     going_on = pending and status in Run.PAUSABLE
+    if status in Run.PAUSABLE and (pending or lapse is not None) and limits.down(run):
+        intention(lambda: _pause_for_provider(run))
+        return lapse and max(lapse, AT_ONCE)
     if in_flight:
         return max(min(lapse, AGAIN) if going_on else lapse, AT_ONCE)
     return AT_ONCE if going_on and fits else intention(lambda: _conclude(run, lapse or AGAIN))
+
+
+def _pause_for_provider(run: Run) -> None:
+    """Leave the rest as it is until the provider answers again; what is claimed keeps its hold and its turn."""
+    now = Run.objects.select_for_update(no_key=True).get(id=run.id)
+    if now.status in Run.PAUSABLE:
+        ledger.pause(now.org_id, now.id, True)
+        now.status, now.pause_reason = Run.Status.PAUSED, Run.PauseReason.PROVIDER_UNAVAILABLE
+        now.paused_at = clock()
+        now.save(update_fields=["status", "pause_reason", "paused_at"])
+
+
+def held_up() -> list[Run]:
+    """The runs paused for a provider that may be tried again: all where it answers, one where that is to be seen."""
+    chosen, asking = [], set[str]()
+    for run_id, unsure in _query(HELD_UP, oxygens=OXYGENS):
+        if asking.isdisjoint(unsure):
+            asking.update(unsure)
+            chosen.append(run_id)
+    return list(Run.objects.filter(id__in=chosen).order_by("id"))
+
+
+def go_on(run: Run) -> bool:
+    """Let a run that was paused for its provider go on, where it still is. A step; the caller wakes it."""
+    now = Run.objects.select_for_update(no_key=True).get(id=run.id)
+    if now.pause_reason != Run.PauseReason.PROVIDER_UNAVAILABLE:
+        return False
+    ledger.pause(now.org_id, now.id, False)
+    now.status, now.pause_reason = Run.Status.RUNNING, None
+    now.save(update_fields=["status", "pause_reason"])
+    return True
 
 
 def _conclude(run: Run, lapse: timedelta) -> timedelta | None:

@@ -18,8 +18,8 @@ from django.conf import settings
 from django.db import connection, connections
 from structlog.contextvars import bind_contextvars, bound_contextvars
 
+from oxygen_site.jobs import stopping
 from runs import accounts, dispatch, standing
-from runs.cascade import place
 from runs.dispatch import Answer, Call
 from runs.models import Run
 from runs.providers.http import Wire
@@ -32,7 +32,7 @@ GIVE_BACK = timedelta(seconds=2)  # between looks at what the run can no longer 
 
 
 def drive_slice(run_id: UUID, seconds: int) -> timedelta | None:
-    """Drive a run for so long, then finish what is in flight.
+    """Drive a run for so long, or until this worker is told to stop; then finish what is in flight.
 
     Answer after how long to go on; None when the run has ended or somebody has to wake it first.
     """
@@ -52,9 +52,8 @@ def _drive(run: Run, seconds: int) -> timedelta | None:
         asyncio.run(_Slice(run, stop, own).drive())
         wait = standing.rest(run)
         standing.give_back(run)
-        if wait is None or time.monotonic() + wait.total_seconds() >= stop:
+        if wait is None or time.monotonic() + wait.total_seconds() >= stop or stopping.wait(wait.total_seconds()):
             return wait
-        time.sleep(wait.total_seconds())
 
 
 def drive_to_rest(run: Run) -> Run:
@@ -80,6 +79,9 @@ class _Thread:
         self._executor.shutdown()
 
 
+type Key = tuple[int, int]  # item and lease
+
+
 class _Slice:
     """What is in flight, by item and lease, from claim until settle; and whoever waits for that to change.
 
@@ -89,8 +91,8 @@ class _Slice:
     def __init__(self, run: Run, stop: float, own: dict[str, str]) -> None:
         self.run, self.owner, self.stop = run, uuid4(), stop
         self.limit: int = settings.WORKER_CONCURRENCY
-        self.flight: dict[tuple[int, ...], Call] = {}
-        self.asked = 0  # of them not answered yet
+        self.flight: dict[Key, Call] = {}
+        self.asked: dict[Key, Call] = {}  # those of them that are not answered yet
         self.calls: asyncio.Queue[Call] = asyncio.Queue()
         self.answers: asyncio.Queue[Answer] = asyncio.Queue()
         self.changed = asyncio.Event()
@@ -103,31 +105,47 @@ class _Slice:
                 self.settler = settler
                 lease = timedelta(seconds=settings.LEASE_SECONDS)
                 steady = [
-                    *(self._ask() for _ in range(min(self.limit, self.run.rows))),
                     self._settle(settler),
                     self._every(lease / 3, claimer, self._renew),
                     self._every(GIVE_BACK, claimer, self._give_back),
                 ]
+                self.callers = [group.create_task(self._ask()) for _ in range(min(self.limit, self.run.rows))]
                 tasks = [group.create_task(work) for work in steady]
                 await self._claim(claimer)
-                for task in tasks:
+                for task in self.callers + tasks:
                     task.cancel()
         finally:
             await claimer.close()
             await settler.close()
 
     async def _claim(self, claimer: _Thread) -> None:
+        patience = settings.DRAIN_SECONDS + time.monotonic()
         while True:
             self.changed.clear()
-            if time.monotonic() < self.stop and (free := self._free()):
-                self._send(await claimer.do(dispatch.claim, self.run, self.owner, free))
+            if not stopping.is_set():
+                patience = settings.DRAIN_SECONDS + time.monotonic()
+                if time.monotonic() < self.stop and (free := self._free()):
+                    self._send(await claimer.do(dispatch.claim, self.run, self.owner, free))
+            elif time.monotonic() > patience:
+                await self._hand_over(claimer)
             if not self.flight:
                 return
             await self._change()
 
+    async def _hand_over(self, claimer: _Thread) -> None:
+        """Leave calls that take too long to whoever claims next, who asks again under the same keys."""
+        for caller in self.callers:
+            caller.cancel()
+        left = list(self.asked.values())
+        for call in left:
+            del self.flight[call.key], self.asked[call.key]
+        if left:
+            log.info("run %s: handing over %s calls", self.run.id, len(left))
+            await claimer.do(dispatch.renew, self.run, self.owner, left, 0)
+
     def _free(self) -> int:
         """How many to claim: none until an eighth is free, nor while as many wait to be settled as may be asked."""
-        free = min(self.limit - self.asked, 2 * self.limit - len(self.flight))
+        free = min(self.limit - len(self.asked), 2 * self.limit - len(self.flight))
         return free if 8 * free >= self.limit else 0
 
     async def _change(self) -> None:
@@ -143,21 +161,22 @@ class _Slice:
             self.changed.set()
 
     def _send(self, calls: list[Call]) -> None:
-        self.asked += len(calls)
         for call in calls:
-            self.flight[call[:2]] = call
+            self.flight[call.key] = self.asked[call.key] = call
             self.calls.put_nowait(call)
 
     async def _ask(self) -> None:
         while True:
             call = await self.calls.get()
             bind_contextvars(item=call.item, attempt=call.number)  # in this task's own context
-            answer = await self.wire.ask(self.run.id, call, self.run.cascade[place(call.number)[0]])
-            self.asked -= 1
+            answer = await self.wire.ask(self.run.id, call, self.run.cascade[call.step])
+            del self.asked[call.key]
             if answer is None:
                 log.warning("run %s, item %s: no usable answer to attempt %s", self.run.id, call.item, call.number)
-                await self.settler.do(dispatch.unanswered, self.run, self.owner, call)
-                del self.flight[call[:2]]
+                try:
+                    await self.settler.do(dispatch.unanswered, self.run, self.owner, call)
+                finally:
+                    del self.flight[call.key]
             else:
                 self.answers.put_nowait(answer)
             self._tell()
@@ -172,7 +191,7 @@ class _Slice:
                 batch.append(self.answers.get_nowait())
             calls = await settler.do(dispatch.settle, self.run, self.owner, batch)
             for answer in batch:
-                del self.flight[answer.call[:2]]
+                del self.flight[answer.call.key]
             self._send(calls)
             self._tell()
 

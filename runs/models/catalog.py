@@ -27,9 +27,19 @@ class Provider(models.Model):
     name = models.CharField(max_length=80)
     category = models.CharField(max_length=12, choices=Category.choices)
     takes_keys = models.BooleanField("takes idempotency keys", default=True)
+    looks_up = models.BooleanField("tells what became of a key", default=False)
+    calls_per_second = models.DecimalField(
+        max_digits=8, decimal_places=2, null=True, blank=True, help_text="For each account at it. Empty: no limit."
+    )
 
     class Meta:
         ordering = ("name",)
+        constraints = (
+            models.CheckConstraint(
+                condition=models.Q(calls_per_second__isnull=True) | models.Q(calls_per_second__gt=0),
+                name="provider_may_be_called",
+            ),
+        )
 
     def __str__(self) -> str:
         return self.name

@@ -1,7 +1,7 @@
 """The wire to providers: one POST a call, under the attempt's own key. The only importer of the HTTP client.
 
 For `worker.py`. Laws: never while a transaction is open; never sends an attempt under another key; a call of which it
-is not known whether it arrived answers None, and is asked again later, not bought again.
+is not known whether it arrived answers None, and is asked again or looked up later, not bought again.
 """
 
 import asyncio
@@ -66,20 +66,20 @@ class Wire:
         client, began = self._client(), time.monotonic()
         try:
             async with asyncio.timeout(WHOLE_CALL):
-                answer = await client.post(
-                    f"/{step.provider}/{step.tool.partition('.')[2]}",
-                    headers=headers,
-                    json={"tool": step.tool, "input": call.row},
-                )
+                if call.look_up:
+                    told = await client.get(f"/{step.provider}/calls/{headers['Idempotency-Key']}", headers=headers)
+                    outcome = outcomes.look_up(told.status_code, told.content, step, tries)
+                else:
+                    answer = await client.post(
+                        f"/{step.provider}/{step.tool.partition('.')[2]}",
+                        headers=headers,
+                        json={"tool": step.tool, "input": call.row},
+                    )
+                    outcome = outcomes.read(answer.status_code, answer.headers, answer.content, step, tries)
         except NOT_SENT:
-            outcome = outcomes.not_sent(tries, f"{step.provider} could not be reached")
+            outcome = None if call.look_up else outcomes.not_sent(tries, f"{step.provider} could not be reached")
         except (httpx2.RequestError, TimeoutError):
-            return None
-        else:
-            read = outcomes.read(answer.status_code, answer.headers, answer.content, step, tries)
-            if read is None:
-                return None
-            outcome = read
+            outcome = None
         finally:
             self._idle.append(client)
-        return Answer(call, outcome, int((time.monotonic() - began) * 1000))
+        return outcome and Answer(call, outcome, int((time.monotonic() - began) * 1000))

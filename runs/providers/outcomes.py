@@ -8,6 +8,8 @@ A cost is exact, rounded down to four places and never below 0; one that cannot 
 import json
 from collections.abc import Mapping
 from decimal import ROUND_DOWN, Decimal, InvalidOperation
+from email.utils import parsedate_to_datetime
+from enum import StrEnum
 from typing import Any, NamedTuple
 
 from runs.cascade import Step, plain
@@ -30,8 +32,20 @@ REFUSED = {
 }
 
 
+class Health(StrEnum):
+    """What an answer says of its provider: there, failing, or asking for patience; nothing, where nobody was asked."""
+
+    WELL = "well"
+    ILL = "ill"
+    BUSY = "busy"
+    UNASKED = "unasked"
+
+
 class Outcome(NamedTuple):
-    """How an attempt ended. `wait`: seconds until the same tool may be tried again, where it refused only for now."""
+    """How an attempt ended. `wait`: seconds until the same tool may be tried again, where it refused only for now.
+
+    `pause`: seconds for which the provider asked not to be called by anybody.
+    """
 
     outcome: str
     cost: Decimal
@@ -39,29 +53,51 @@ class Outcome(NamedTuple):
     result: dict[str, Any] | None = None
     reference: str = ""
     wait: int | None = None
+    health: Health = Health.WELL
+    pause: int | None = None
 
 
-GIVEN_UP = Outcome("unknown", Decimal(0), "No usable answer came. It was given up, and nothing was charged.")
-DISCONNECTED = Outcome("failed_before_billing", Decimal(0), "Not sent: the organization's account is not connected.")
-CALLED_OFF = Outcome("failed_before_billing", Decimal(0), "Not sent: the run was cancelled. Nothing was charged.")
+GIVEN_UP = Outcome(
+    "unknown", Decimal(0), "No usable answer came. It was given up, and nothing was charged.", health=Health.UNASKED
+)
+DISCONNECTED = Outcome(
+    "failed_before_billing", Decimal(0), "Not sent: the organization's account is not connected.", health=Health.UNASKED
+)
+CALLED_OFF = Outcome(
+    "failed_before_billing", Decimal(0), "Not sent: the run was cancelled. Nothing was charged.", health=Health.UNASKED
+)
 
 
 def read(status: int, headers: Mapping[str, str], body: bytes, step: Step, tries: int) -> Outcome | None:
     """Read a provider's answer to the `tries`-th try of a step; None where it says nothing that can be used."""
-    try:
-        said = json.loads(body, parse_float=Decimal, parse_constant=_no_number)
-    except (ValueError, RecursionError):
-        said = None
-    if not isinstance(said, dict):
-        said = {}
-    if status == 200:
-        return _answered(said, step)
-    return _refused(status, headers, said, step, tries)
+    said = _read(body)
+    return _answered(said, step) if status == 200 else _refused(status, headers, said, step, tries)
+
+
+def look_up(status: int, body: bytes, step: Step, tries: int) -> Outcome | None:
+    """Read what a provider tells of an earlier call: the answer it gave then; None where it knows of none.
+
+    Then nobody knows: what it has not seen yet may still arrive.
+    """
+    said = _read(body)
+    first, answer = said.get("status"), said.get("answer")
+    if status != 200 or not isinstance(first, int) or not isinstance(answer, dict):
+        return None
+    return _answered(answer, step) if first == 200 else _refused(first, {}, answer, step, tries)
 
 
 def not_sent(tries: int, why: str) -> Outcome:
     """Say what a call that never left is: refused uncharged, for now."""
-    return Outcome("failed_before_billing", Decimal(0), f"Not sent: {why}. Nothing was charged.", wait=_pause(tries))
+    reason = f"Not sent: {why}. Nothing was charged."
+    return Outcome("failed_before_billing", Decimal(0), reason, wait=_pause(tries), health=Health.ILL)
+
+
+def _read(body: bytes) -> dict[str, Any]:
+    try:
+        said = json.loads(body, parse_float=Decimal, parse_constant=_no_number)
+    except (ValueError, RecursionError):
+        return {}
+    return said if isinstance(said, dict) else {}
 
 
 def _answered(said: dict[str, Any], step: Step) -> Outcome | None:
@@ -81,12 +117,15 @@ def _refused(status: int, headers: Mapping[str, str], said: dict[str, Any], step
     error = said.get("error")
     words = error.get("message") if isinstance(error, dict) else None
     what = _clean(str(words or REFUSED.get(status, f"error {status}"))).rstrip(".")[:100]
+    reference, health, asked = _reference(said), _health(status), _asked_to_wait(status, headers)
     if charged is not None and _credits(charged) != 0:
         cost, why = _billed(said, "charged", step)
-        return Outcome("failed_after_billing", cost, f"Failed after the charge: {what}. {why}", None, _reference(said))
-    wait = _asked_to_wait(headers, tries) if status == 429 else None
+        reason = f"Failed after the charge: {what}. {why}"
+        return Outcome("failed_after_billing", cost, reason, None, reference, None, health, asked)
     reason = f"Refused: {what}. Nothing was charged."
-    return Outcome("failed_before_billing", Decimal(0), reason, None, _reference(said), wait)
+    wait = (_pause(tries) if asked is None else asked) if status == 429 else None
+    pause = 1 if status == 429 and asked is None else asked
+    return Outcome("failed_before_billing", Decimal(0), reason, None, reference, wait, health, pause)
 
 
 def _billed(said: dict[str, Any], name: str, step: Step) -> tuple[Decimal, str]:
@@ -117,10 +156,23 @@ def _credits(said: object) -> Decimal | None:
     return credits.quantize(PLACES, ROUND_DOWN) + 0
 
 
-def _asked_to_wait(headers: Mapping[str, str], tries: int) -> int:
-    asked = headers.get("retry-after", "")
-    seconds = int(asked) if asked.isascii() and asked.isdecimal() and len(asked) < 10 else _pause(tries)
-    return min(seconds, LONGEST_WAIT)
+def _health(status: int) -> Health:
+    """An account that is not let in, or a server that fails, fails for every row; other refusals are about the row."""
+    if status == 429:
+        return Health.BUSY
+    return Health.ILL if status >= 500 or status in (401, 402, 403) else Health.WELL
+
+
+def _asked_to_wait(status: int, headers: Mapping[str, str]) -> int | None:
+    """Read Retry-After (RFC 9110, 10.2.3): seconds, or a date, which is told by the provider's own clock."""
+    asked = headers.get("retry-after", "") if status in (429, 503) else ""
+    if asked.isascii() and asked.isdecimal() and len(asked) < 10:
+        return min(int(asked), LONGEST_WAIT)
+    try:
+        until, now = parsedate_to_datetime(asked), parsedate_to_datetime(headers.get("date", ""))
+        return min(max(int((until - now).total_seconds()), 0), LONGEST_WAIT)
+    except (ValueError, TypeError):  # no date, or one of the two without a zone
+        return None
 
 
 def _pause(tries: int) -> int:

@@ -115,6 +115,13 @@ class Desk:
         while self.scripts.get(tool, self.script).hold:
             await self._lifted.wait()
 
+    async def look_up(self, request: Request) -> Response:
+        """Tell the answer that a key's call was given, whether or not keys are honoured."""
+        answer = self.books.answers.get(request.path_params["key"])
+        if answer is None:
+            return _refusal(404, "unknown_key", "No call came with this key.")
+        return JSONResponse({"status": answer.status, "answer": json.loads(answer.body)})
+
     async def charges(self, request: Request) -> Response:
         return JSONResponse(self.books.statement(request.query_params.get("prefix", "")))
 
@@ -204,6 +211,7 @@ def providers(seed: str) -> Starlette:
         routes=[
             Route("/control", desk.control, methods=["GET", "POST", "DELETE"]),
             Route("/control/charges", desk.charges),
+            Route("/{provider}/calls/{key}", desk.look_up),
             Route("/{provider}/{tool}", desk.call, methods=["POST"]),
         ]
     )

@@ -188,7 +188,8 @@ def test_a_throttled_tool_is_tried_again_later_with_a_new_key(acme: Organization
     assert_books_hold(acme)
 
 
-def test_after_fifteen_more_tries_the_next_tool_has_its_turn(acme: Organization, alice: User) -> None:
+def test_after_fifteen_more_tries_the_next_tool_has_its_turn(acme: Organization, alice: User, settings: Any) -> None:
+    settings.BREAKER_FAILURES = TRIES + 1
     run = start(acme, alice, HUNTER, PROSPEO, rows=1, cap=2)
     calls = dispatch.claim(run, ME, 1)
     never_left = not_sent(0, "hunter could not be reached")._replace(wait=0)

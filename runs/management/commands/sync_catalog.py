@@ -18,6 +18,7 @@ from oxygen_site.transactions import intention
 from runs.models import Provider, Tool
 
 CATALOG = Path(__file__).parents[2] / "catalog.json"
+NOT_OURS = ("takes_keys", "looks_up", "calls_per_second")  # what operators say of a provider, in the admin
 
 
 class Command(BaseCommand):
@@ -61,9 +62,9 @@ def _put(row: Model) -> bool:
     """Write the row where it says something new."""
     model = type(row)
     stored = model._default_manager.filter(pk=row.pk).first()
-    fields = [field.attname for field in row._meta.concrete_fields if field.attname != "takes_keys"]
+    fields = [field.attname for field in row._meta.concrete_fields if field.attname not in NOT_OURS]
     if stored and all(getattr(stored, name) == getattr(row, name) for name in fields):
         return False
-    row.full_clean(validate_unique=False, exclude=["takes_keys"])
+    row.full_clean(validate_unique=False, exclude=NOT_OURS)
     model._default_manager.update_or_create(pk=row.pk, defaults={name: getattr(row, name) for name in fields})
     return True
