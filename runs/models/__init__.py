@@ -1,6 +1,31 @@
 """Upper floor: what can be bought, on which rows, and the runs that buy it."""
 
-from .catalog import Column, Integration, Mode, Provider, Row, Table, Tool
+from .catalog import (
+    Capability,
+    Column,
+    Fill,
+    Integration,
+    Mode,
+    Provider,
+    Row,
+    Table,
+    Tool,
+    WorkflowTemplate,
+)
 from .runs import Attempt, Item, Run
 
-__all__ = ["Attempt", "Column", "Integration", "Item", "Mode", "Provider", "Row", "Run", "Table", "Tool"]
+__all__ = [
+    "Attempt",
+    "Capability",
+    "Column",
+    "Fill",
+    "Integration",
+    "Item",
+    "Mode",
+    "Provider",
+    "Row",
+    "Run",
+    "Table",
+    "Tool",
+    "WorkflowTemplate",
+]
