@@ -1,9 +1,12 @@
 """Runs that wait for approval: what they wait for, who may give it, and that it is given to exactly what was shown."""
 
+import re
 from decimal import Decimal
 from typing import Any
 
 import pytest
+from django.test import Client
+from django.urls import reverse
 
 from billing import orgs
 from billing.models import Account, Agency, Entry, Organization, Reservation, Role, User
@@ -339,3 +342,192 @@ def test_continuing_above_the_threshold_needs_approval_and_below_it_does_not(acm
         lifecycle.continue_remaining(old, cap="3", by=bob)
     assert "It would hold 3 credits, and here more than 2 need approval. " in refused.value.message
     assert lifecycle.continue_remaining(old, cap="2", by=bob).approved_by is None
+
+
+# ------------------------------------------------------------------ the pages
+
+
+def signed_in(user: User) -> Client:
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+def words(answer: Any) -> str:
+    return " ".join(re.sub(r"<[^>]*>", " ", answer.content.decode()).split())
+
+
+def detail(user: User, run: Run) -> Any:
+    return signed_in(user).get(reverse("runs:detail", args=[run.org.slug, run.id]))
+
+
+def approve(user: User, run: Run, *, plan: str | None = None, target: str = "", back: str = "") -> Any:
+    headers = {"HX-Request": "true", "HX-Target": target} if target else {}
+    facts = {"plan": run.plan if plan is None else plan, "back": back}
+    return signed_in(user).post(reverse("runs:approve", args=[run.org.slug, run.id]), facts, headers=headers)
+
+
+def test_the_card_shows_estimate_cap_providers_and_the_balance_after_it(asked: Run, alice: User) -> None:
+    for said in (
+        words(detail(alice, asked)),
+        words(signed_in(alice).get(reverse("runs:index", args=["acme"]))),
+        words(signed_in(alice).get(reverse("billing:overview", args=["acme"]))),
+    ):
+        for figure in (
+            "Estimate 15 15 to 35",
+            "Cap 40",
+            "OpenAI",
+            "Reserves when approved 35",
+            "Available after it 65",
+        ):
+            assert figure in said
+        assert "Approve Opening line" in said
+        assert "Cancel run" in said
+
+
+def test_who_asked_may_cancel_and_reads_who_approves(asked: Run, bob: User) -> None:
+    said = words(detail(bob, asked))
+    assert "An admin or owner of the organization can approve it" in said
+    assert "Cancel run" in said
+    assert "Approve Opening line" not in said
+
+
+def test_a_viewer_reads_the_plan_and_steers_nothing(acme: Organization, asked: Run) -> None:
+    orgs.add_member(acme, vera := person("Vera"), Role.VIEWER)
+    said = words(detail(vera, asked))
+    assert "Available after it 65" in said
+    assert "Cancel run" not in said
+    assert "Approve Opening line" not in said
+
+
+def test_where_credits_are_short_approve_is_shown_disabled_with_the_reason(
+    acme: Organization, asked: Run, alice: User
+) -> None:
+    busy = table_of(acme, 70, "Busy")
+    lifecycle.create(busy, column_of(busy, HUNTER), cap="70", by=alice)
+    answer = detail(alice, asked)
+    assert re.search(r'id="approve-[0-9a-f]+" disabled', answer.content.decode())
+    assert "30 credits are available, and it would hold 35" in words(answer)
+    assert approve(alice, asked, target="run").status_code == 402
+
+
+@pytest.mark.parametrize("target", ["run", "runs", ""])
+def test_approve_starts_it_where_it_was_said(acme: Organization, asked: Run, alice: User, target: str) -> None:
+    back = reverse("billing:overview", args=["acme"]) if target == "runs" else ""
+    answer = approve(alice, asked, target=target, back=back)
+    assert answer.status_code == (200 if target else 302)
+    assert (fresh(asked).status, booked(asked).reserved) == ("queued", 35)
+    if target == "runs":
+        assert re.search(r'<section id="balance"[^>]*hx-swap-oob="true"', answer.content.decode())
+    assert "approved by Alice" in words(detail(alice, asked))
+    assert_books_hold(acme)
+
+
+@pytest.mark.parametrize("target", ["run", ""])
+@pytest.mark.parametrize("plan", ["of-yesterday", ""])
+def test_a_plan_that_is_no_longer_is_409_with_the_one_that_is(asked: Run, alice: User, target: str, plan: str) -> None:
+    answer = approve(alice, asked, plan=plan, target=target)
+    assert answer.status_code == 409
+    assert "Prices or rows have changed" in words(answer)
+    assert f'name="plan" value="{asked.plan}"' in answer.content.decode()
+    assert fresh(asked).status == "awaiting_approval"
+
+
+def test_the_wrong_state_is_409(asked: Run, alice: User) -> None:
+    lifecycle.cancel(asked, by=alice)
+    answer = approve(alice, asked, target="run")
+    assert answer.status_code == 409
+    assert "This run is cancelled; it cannot be approved" in words(answer)
+
+
+def test_get_approves_nothing(asked: Run, alice: User) -> None:
+    assert signed_in(alice).get(reverse("runs:approve", args=["acme", asked.id])).status_code == 405
+
+
+def test_a_member_is_403_and_who_is_not_in_the_org_finds_nothing(asked: Run, bob: User, mallory: User) -> None:
+    assert approve(bob, asked).status_code == 403
+    assert approve(mallory, asked).status_code == 404
+    assert fresh(asked).status == "awaiting_approval"
+
+
+def test_cancelling_it_asks_first_and_says_that_nothing_is_reserved(asked: Run, bob: User) -> None:
+    url = reverse("runs:cancel", args=["acme", asked.id])
+    assert "nothing was called, and nothing is reserved" in words(signed_in(bob).get(url))
+    assert signed_in(bob).post(url).status_code == 302
+    assert "this one has none" in words(detail(bob, asked))
+
+
+def test_continuing_says_beforehand_that_it_needs_approval(asked: Run, alice: User, bob: User) -> None:
+    lifecycle.pause(lifecycle.approve(asked, by=alice), by=alice)
+    url = reverse("runs:continue_run", args=["acme", asked.id])
+    assert "Approve and continue" in words(signed_in(alice).get(url))
+    answer = signed_in(bob).get(url)
+    assert "An admin or owner of the organization can give it" in words(answer)
+    assert "disabled>Continue" in answer.content.decode()
+    assert signed_in(bob).post(url, {"cap": "20"}).status_code == 403
+    assert fresh(asked).status == "paused"
+
+
+# ------------------------------------------------------------------ a new run
+
+
+def plan(user: User, of: Table, fill: str, **facts: str) -> Any:
+    asked = {"table": str(of.pk), "fill": fill} | facts
+    return signed_in(user).post(reverse("runs:new", args=[of.org.slug]), asked)
+
+
+def test_who_may_approve_approves_and_starts(people: Table, alice: User) -> None:
+    preview = words(plan(alice, people, "workflowtemplate:opening_line", do="preview"))
+    assert "Approve and start" in preview
+    assert "Runs of a workflow template need approval" in preview
+    assert not people.columns.exists()
+    plan(alice, people, "workflowtemplate:opening_line", cap="40", do="approve")
+    assert (Run.objects.get().status, Run.objects.get().approved_by) == ("queued", alice)
+
+
+def test_a_member_asks_for_approval(people: Table, bob: User) -> None:
+    assert "Ask for approval" in words(plan(bob, people, "workflowtemplate:opening_line", do="preview"))
+    answer = plan(bob, people, "workflowtemplate:opening_line", cap="40", do="start")
+    run = Run.objects.get()
+    assert answer["Location"] == reverse("runs:detail", args=["acme", run.id])
+    assert run.status == "awaiting_approval"
+    assert plan(bob, people, "workflowtemplate:opening_line", cap="40", do="approve").status_code == 403
+    assert Run.objects.count() == 1
+
+
+def test_above_the_threshold_the_button_says_so(acme: Organization, people: Table, bob: User) -> None:
+    orgs.change_approval_threshold(acme, Decimal(5))
+    fill = f"column:{column_of(people, HUNTER).pk}"
+    assert "It would hold 10 credits, and here more than 5 need approval" in words(plan(bob, people, fill, do="x"))
+    assert "Start the run" in words(plan(bob, people, fill, do="preview", limit="5"))
+
+
+def test_a_capability_starts_as_any_run_does(people: Table, bob: User) -> None:
+    preview = words(plan(bob, people, "capability:work_email", do="preview"))
+    assert "icypeas.email_finder, hunter.email_finder, prospeo.email_finder" in preview
+    assert "Start the run" in preview
+    plan(bob, people, "capability:work_email", cap="25", do="start")
+    assert (Run.objects.get().kind, Run.objects.get().status) == ("enrichment", "queued")
+
+
+def test_each_key_is_offered_once_and_only_the_tables_own_columns(acme: Organization, people: Table, bob: User) -> None:
+    column_of(people, HUNTER, key="work_email")
+    column_of(people, AI, key="opening_line")
+    column_of(people, AI, key="opener")
+    column_of(table_of(acme, 3, "Other"), HUNTER, key="elsewhere")
+    html = plan(bob, people, "", do="choose").content.decode()
+    groups = {
+        label: re.findall(r'value="([a-z]+:\w+)"', options)
+        for label, options in re.findall(r'<optgroup label="([^"]+)">(.*?)</optgroup>', html, re.DOTALL)
+    }
+    opener = people.columns.get(key="opener")
+    assert sorted(groups["Columns of this table"]) == ["capability:work_email", f"column:{opener.pk}"]
+    assert groups["Workflow templates"] == ["workflowtemplate:opening_line"]
+
+
+def test_choosing_another_table_judges_nothing_and_keeps_the_table(people: Table, bob: User) -> None:
+    answer = plan(bob, people, "", do="choose", limit="x")
+    assert answer.status_code == 200
+    assert 'role="alert"' not in answer.content.decode()
+    assert f'value="{people.pk}" selected' in answer.content.decode()
+    assert plan(bob, people, "", do="choose", table="no-table").status_code == 200
