@@ -3,7 +3,6 @@
 Prices change here or by `sync_catalog`, and only for runs that start later. Nothing here moves a run or a credit.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 from django.contrib import admin
@@ -49,7 +48,7 @@ class MadeOfToolsAdmin(admin.ModelAdmin):
     list_display = ("pk", "name", "cascade")
     search_fields = ("name",)
 
-    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Sequence[str]:
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
         return [obj._meta.pk.name] if obj else []  # columns are named after it
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:

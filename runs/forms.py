@@ -79,7 +79,7 @@ class RunForm(forms.Form):
             table = self.fields["table"].clean(self["table"].value())
         except forms.ValidationError:
             return Column.objects.none()
-        return table.columns.select_related("table")  # type: ignore[no-any-return]
+        return table.columns.select_related("table")
 
     def clean_fill(self) -> Fill:
         return self.fills[self.cleaned_data["fill"]]

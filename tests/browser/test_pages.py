@@ -25,7 +25,7 @@ LARGEST = 900  # elements of a page
 def busy(acme: Organization, alice: User, catalog: None, providers: Providers) -> Run:
     """Acme with 60 charges, one run at its cap, one paused by a person, and one that waits for approval."""
     give(acme, 400)
-    lifecycle.create(table_of(acme, 9, "Leads"), WorkflowTemplate.objects.get(id="opening_line"), cap=40, by=alice)
+    lifecycle.create(table_of(acme, 9, "Leads"), WorkflowTemplate.objects.get(id="opening_line"), cap="40", by=alice)
     driven(start(acme, alice, "hunter.email_finder", "prospeo.email_finder", rows=60, cap=200))
     lifecycle.pause(start(acme, alice, "openai.ai_column", rows=20, cap=100), by=alice)
     return driven(start(acme, alice, "hunter.email_finder", rows=10, cap=4))

@@ -150,7 +150,7 @@ def test_approved_by_anyone_else_is_refused_naming_who_may(
 def test_a_run_waits_where_it_would_hold_more_than_the_threshold(
     acme: Organization, people: Table, bob: User, threshold: str | None, cap: str, status: str
 ) -> None:
-    orgs.change_approval_threshold(acme, threshold and Decimal(threshold))
+    orgs.change_approval_threshold(acme, None if threshold is None else Decimal(threshold))
     assert lifecycle.create(people, column_of(people, HUNTER), cap=cap, by=bob).status == status
 
 
