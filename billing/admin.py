@@ -86,7 +86,7 @@ class OrganizationAdmin(admin.ModelAdmin):
     list_filter = (("agency", admin.RelatedOnlyFieldListFilter),)
     search_fields = ("name", "slug")
     autocomplete_fields = ("agency",)
-    fields = ("name", "agency", "slug", "zone", "created_at", "balance")
+    fields = ("name", "agency", "slug", "zone", "approval_threshold", "created_at", "balance")
     readonly_fields = ("slug", "zone", "created_at", "balance")
     inlines = (MembershipInline,)
 

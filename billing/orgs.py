@@ -1,8 +1,9 @@
-"""Verbs of organizations: make one with its balance, add members, change its time zone.
+"""Verbs of organizations: make one with its balance, add members, change its time zone and approval threshold.
 
 For the pages, /admin and seeding. An org and its account are made together, and its zone is changed in both together.
 """
 
+from decimal import Decimal
 from zoneinfo import available_timezones
 
 from anyascii import anyascii
@@ -12,6 +13,8 @@ from billing import ledger
 from billing.models import Agency, Membership, Organization, Role, User
 from oxygen_site.clock import clock
 from oxygen_site.transactions import Refused, intention
+
+MOST = 10**9  # credits, as of a cap
 
 
 def create(name: str, zone: str, *, owner: User | None = None, agency: Agency | None = None) -> Organization:
@@ -44,6 +47,22 @@ def change_zone(org: Organization, zone: str) -> None:
 
     intention(verb)
     org.zone = zone
+
+
+def change_approval_threshold(org: Organization, credits: Decimal | None) -> None:
+    """Have runs that would hold more than so many credits wait for approval; None: no run for its size.
+
+    Runs that have started go on. Refused: invalid_threshold.
+    """
+    if credits is not None and not (credits.is_finite() and 0 <= credits <= MOST and credits == round(credits, 4)):
+        raise Refused(
+            "invalid_threshold",
+            f"The threshold is a number of credits from 0 to {MOST:,}, with at most four decimals.",
+            422,
+            "approval_threshold",
+        )
+    intention(lambda: Organization.objects.filter(pk=org.pk).update(approval_threshold=credits))
+    org.approval_threshold = credits
 
 
 def _name(name: str) -> str:

@@ -11,7 +11,7 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 
 from runs import doubts
-from runs.models import Integration, Provider, Run, Table, Tool
+from runs.models import Capability, Integration, Provider, Run, Table, Tool, WorkflowTemplate
 
 
 class ToolInline(admin.TabularInline):
@@ -38,6 +38,18 @@ class ToolAdmin(admin.ModelAdmin):
     list_filter = ("provider",)
     list_select_related = ("provider",)
     search_fields = ("id", "name")
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+@admin.register(Capability, WorkflowTemplate)
+class MadeOfToolsAdmin(admin.ModelAdmin):
+    list_display = ("pk", "name", "cascade")
+    search_fields = ("name",)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
+        return [obj._meta.pk.name] if obj else []  # columns are named after it
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False

@@ -1,12 +1,17 @@
 """What people send to the runs' pages. Caps and limits are judged by `lifecycle`, so that every door says the same."""
 
-from itertools import groupby
+from collections.abc import Iterable, Iterator
+from operator import itemgetter
 from typing import Any
 
 from django import forms
+from django.db.models import QuerySet
+from django.urls import reverse
 
 from billing.models import Organization
-from runs.models import Column, Item, Provider, Run
+from runs.models import Capability, Column, Fill, Item, Provider, Run, Table, WorkflowTemplate
+
+FOLLOW = {"hx-trigger": "change", "hx-target": "#plan", "hx-swap": "outerHTML", "hx-disabled-elt": "#id_fill"}
 
 
 class RunsFilter(forms.Form):
@@ -21,9 +26,13 @@ class ItemsFilter(forms.Form):
 
 
 class RunForm(forms.Form):
-    """A column of the org, by table, with how many rows to fill and what that may cost at most."""
+    """What to fill in which table of the org, with how many rows to fill and what that may cost at most."""
 
-    column = forms.ChoiceField(label="Fill this column")
+    table = forms.ModelChoiceField(Table.objects.none(), empty_label="Choose a table")
+    fill = forms.ChoiceField(
+        label="Fill",
+        help_text="A capability or template fills the column named after it, made if it is missing.",
+    )
     limit = forms.IntegerField(
         required=False,
         min_value=1,
@@ -41,14 +50,39 @@ class RunForm(forms.Form):
 
     def __init__(self, org: Organization, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        listed = Column.objects.filter(table__org=org).select_related("table").order_by("table__name", "table", "name")
-        self.columns = {str(column.pk): column for column in listed}
-        tables = groupby(self.columns.items(), lambda choice: choice[1].table)
-        by_table = [(table.name, [(key, column.name) for key, column in columns]) for table, columns in tables]
-        self.fields["column"].choices = [("", "Choose a column"), *by_table]  # type: ignore[attr-defined]
+        table = self.fields["table"]
+        table.queryset = Table.objects.filter(org=org)  # type: ignore[attr-defined]
+        # Another table has other columns: with scripts the form follows at once, without them when it is sent.
+        table.widget.attrs = {"hx-post": reverse("runs:new", args=[org.slug]), "hx-vals": '{"do": "choose"}'} | FOLLOW
+        self.fills: dict[str, Fill] = {}
+        self.fields["fill"].choices = [  # type: ignore[attr-defined]
+            ("", "Choose what to fill"),
+            *(group for group in self._groups() if group[1]),
+        ]
 
-    def clean_column(self) -> Column:
-        return self.columns[self.cleaned_data["column"]]
+    def _groups(self) -> Iterator[tuple[str, list[tuple[str, str]]]]:
+        """Offer each key once: a template's column as the template, a capability's, once it is there, as a column."""
+        capabilities, templates = Capability.objects.in_bulk(), WorkflowTemplate.objects.in_bulk()
+        columns = [column for column in self._columns() if column.key not in templates]
+        made = {column.key for column in columns}
+        yield "Columns of this table", self._offer((column, capabilities.get(column.key, column)) for column in columns)
+        yield "Capabilities", self._offer((fill, fill) for key, fill in capabilities.items() if key not in made)
+        yield "Workflow templates", self._offer((fill, fill) for fill in templates.values())
+
+    def _offer(self, fills: Iterable[tuple[Fill, Fill]]) -> list[tuple[str, str]]:
+        offered = [(f"{fill._meta.model_name}:{fill.pk}", shown.name, fill) for shown, fill in fills]
+        self.fills |= {value: fill for value, _, fill in offered}
+        return sorted(((value, name) for value, name, _ in offered), key=itemgetter(1))
+
+    def _columns(self) -> QuerySet[Column]:
+        try:
+            table = self.fields["table"].clean(self["table"].value())
+        except forms.ValidationError:
+            return Column.objects.none()
+        return table.columns.select_related("table")
+
+    def clean_fill(self) -> Fill:
+        return self.fills[self.cleaned_data["fill"]]
 
 
 class AccountForm(forms.Form):
@@ -61,6 +95,12 @@ class AccountForm(forms.Form):
         widget=forms.PasswordInput(attrs={"autocomplete": "off", "spellcheck": "false"}),
         strip=True,
     )
+
+
+class ApproveForm(forms.Form):
+    """The mark of the plan that was looked at."""
+
+    plan = forms.CharField(max_length=64)
 
 
 class CapForm(forms.Form):

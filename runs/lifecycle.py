@@ -1,25 +1,24 @@
-"""What a person or a script says to a run: create, pause, resume, cancel, continue.
+"""What a person or a script says to a run: create, approve, pause, resume, cancel, continue.
 
 For views, the API, commands and seeding. Each verb is one intention and answers the run as it is afterwards; what a
 rule forbids is Refused, with a sentence that names the way on. Laws: credits are reserved in the transaction that
-creates a run; of two people at once one moves the run, the other is told its state (the fact `state`). Lock order:
-column, run, account, items, reservation.
+creates or approves a run; of two people at once one moves the run, the other is told its state (the fact `state`).
+Lock order: column, run, account, items, reservation.
 """
 
 from collections.abc import Sequence
 from decimal import Decimal, InvalidOperation
-from typing import NoReturn
+from typing import Any, NoReturn
 from uuid import UUID
 
 from billing import ledger
 from billing.models import Account, Reservation, User
 from oxygen_site.clock import clock, new_id
 from oxygen_site.transactions import Refused, intention
-from runs import accounts, standing, today
-from runs.cascade import Step, plain, unit
-from runs.estimates import Quoted, estimate
+from runs import approval, standing, tables, today
+from runs.cascade import plain
 from runs.jobs import wake
-from runs.models import Column, Item, Run, Table
+from runs.models import Capability, Column, Fill, Item, Run, Table
 from runs.providers import limits
 
 LARGEST_CAP = Decimal(10) ** 9
@@ -28,29 +27,65 @@ PLACES = Decimal("0.0001")
 
 def create(
     table: Table,
-    column: Column,
+    fill: Fill,
     *,
     cap: Decimal | str | None,
     by: User,
     limit: int | None = None,
-    kind: str = Run.Kind.COLUMN,
     name: str | None = None,
+    approved: bool = False,
 ) -> Run:
-    """Start a live run over the first `limit` rows the column has not filled, and hold what it may spend.
+    """Start a live run over the first `limit` rows not filled yet, and hold what it may spend.
 
-    Refused: price_unknown, integration_required, cap_required, invalid_cap, cap_too_small, invalid_limit,
+    `fill` is a column, or a capability or template, which fills the column named after it, made if missing. A run that
+    needs approval and is not `approved` waits for it, and holds nothing. Refused: not_allowed (403), where who says
+    `approved` may not; price_unknown, integration_required, cap_required, invalid_cap, cap_too_small, invalid_limit,
     nothing_to_run (422); insufficient_credits (402, with `missing`).
     """
 
     def verb() -> Run | Refused:
-        Column.objects.select_for_update(no_key=True).get(id=column.id, table=table)  # two starts never share a row
+        column = _locked_column(table, fill if isinstance(fill, Column) else tables.column_for(table, fill))
         rows = list(today.rows_to_fill(column).values_list("id", flat=True)[:limit])
-        run = _drafted(column, rows, capped, by, kind=kind, name=name or f"{column.name}, {table.name}")
+        run = _drafted(column, len(rows), capped, by, kind=kind_of(fill), name=name or f"{column.name}, {table.name}")
+        run.row_limit = limit
+        if approval.reason(column.table.org, run.kind, run.to_hold):
+            if not approved:
+                return _asked(run)
+            run.approved_by = by
         return _short(missing, run) if (missing := _reserved(run, by)) else _started(run, rows)
 
     if limit is not None and limit < 1:
         raise Refused("invalid_limit", "Name at least one row to run on.", 422, field="limit")
+    if approved:
+        approval.require(table.org, by)
     capped = _cap(cap)
+    return intention(verb)
+
+
+def approve(run: Run, *, by: User, plan: str | None = None) -> Run:
+    """Start a run that waits for approval, exactly as planned: take its rows and hold what it may spend.
+
+    `plan` is the mark of the plan that was looked at, where one was. Refused: not_allowed (403); wrong_state;
+    plan_changed, where tools, prices, modes or the number of rows are no longer those (the run then has the new plan,
+    to be approved anew); insufficient_credits (402), after which it still waits; and as `create`.
+    """
+
+    def verb() -> Run | Refused:
+        column = _locked_column(run.table, run.column)
+        now = _locked(run, (Run.Status.AWAITING_APPROVAL,), "approved")
+        rows = list(today.rows_to_fill(column).values_list("id", flat=True)[: now.row_limit])
+        looked_at = now.plan if plan is None else plan
+        if _renewed(now, today.terms(column, len(rows), now.cap)) or now.plan != looked_at:
+            return _changed(now)
+        if missing := _reserved(now, by):
+            return _short(missing, now)
+        now.approved_by, now.status = by, Run.Status.QUEUED
+        now.save(update_fields=["approved_by", "status"])
+        standing.enroll(now, rows)
+        wake(now)
+        return now
+
+    approval.require(run.org, by)
     return intention(verb)
 
 
@@ -90,7 +125,9 @@ def cancel(run: Run, *, by: User) -> Run:
     """Stop for good: what is in flight settles, what waits is given up, the rest is released. Refused: wrong_state."""
 
     def verb() -> Run:
-        now = _locked(run, (*Run.PAUSABLE, Run.Status.PAUSED), "cancelled")
+        now = _locked(run, (*Run.PAUSABLE, Run.Status.PAUSED, Run.Status.AWAITING_APPROVAL), "cancelled")
+        if now.status == Run.Status.AWAITING_APPROVAL:
+            return _withdrawn(now)
         _drop_pending(now)
         standing.give_up(now, waiting=True)
         if now.items.filter(status=Item.Status.RUNNING).exists():
@@ -107,13 +144,17 @@ def cancel(run: Run, *, by: User) -> Run:
 def continue_remaining(run: Run, *, cap: Decimal | str | None, by: User) -> Run:
     """Start a new run over a paused run's pending rows at today's prices, and cancel the old one, or do neither.
 
-    Refused: wrong_state, in_flight, and as `create`.
+    Where the new run needs approval, whoever may give it does so by this. Refused: not_allowed (403) for anyone else;
+    wrong_state, in_flight, and as `create`.
     """
 
     def verb() -> Run:
         old = _locked(run, (Run.Status.PAUSED,), "continued")
         rows = list(old.items.filter(status=Item.Status.PENDING).order_by("number").values_list("row", flat=True))
-        new = _drafted(old.column, rows, capped, by, kind=old.kind, name=old.name, continues=old)
+        new = _drafted(old.column, len(rows), capped, by, kind=old.kind, name=old.name, continues=old)
+        if why := approval.reason(old.org, new.kind, new.to_hold):
+            approval.require(old.org, by, why)
+            new.approved_by = by
         _drop_pending(old)
         standing.give_up(old, waiting=False)
         if old.items.filter(status=Item.Status.RUNNING).exists():
@@ -127,12 +168,25 @@ def continue_remaining(run: Run, *, cap: Decimal | str | None, by: User) -> Run:
     return intention(verb)
 
 
+def kind_of(fill: Fill) -> Run.Kind:
+    """Say of which kind a run is that fills this."""
+    if isinstance(fill, Column):
+        return Run.Kind.COLUMN
+    return Run.Kind.ENRICHMENT if isinstance(fill, Capability) else Run.Kind.WORKFLOW
+
+
 # ------------------------------------------------------------------ a new run
+
+
+def _locked_column(table: Table, column: Column) -> Column:
+    """Two starts never share a row: each looks for its rows, and takes them, alone."""
+    columns = Column.objects.select_for_update(no_key=True, of=("self",)).select_related("table__org")
+    return columns.get(id=column.id, table=table)
 
 
 def _drafted(
     column: Column,
-    rows: Sequence[UUID],
+    rows: int,
     cap: Decimal | None,
     by: User,
     *,
@@ -141,42 +195,8 @@ def _drafted(
     continues: Run | None = None,
 ) -> Run:
     """A run not saved yet, with today's terms frozen on it; Refused where it may not start."""
-    quoted = today.tools(column)
-    terms = estimate(len(rows), quoted)
-    if terms.min is None or terms.likely is None or terms.max is None:
-        raise Refused(
-            "price_unknown",
-            f"{', '.join(terms.unpriced)} has no price yet, so what the run may cost is unknown. "
-            "Take it out of the column, or ask Oxygen for its price.",
-            422,
-            coverage=terms.coverage,
-        )
-    steps = _frozen(quoted)
-    if lacking := accounts.missing(column.table.org_id, {step.provider for step in steps if step.byok}):
-        raise Refused(
-            "integration_required",
-            f"This column uses your own account at {', '.join(lacking)}, which is not connected. "
-            "An admin connects it under Runs, Accounts.",
-            422,
-            providers=lacking,
-        )
-    most = unit(steps)
-    if most and cap is None:
-        suggested = f" {plain(terms.suggested_cap)} covers every row." if terms.suggested_cap else ""
-        raise Refused(
-            "cap_required", f"Name a cap: the most this run may spend, in credits.{suggested}", 422, field="cap"
-        )
-    if cap is not None and cap < most:
-        raise Refused(
-            "cap_too_small",
-            f"One row may cost {plain(most)} credits, so the cap must be at least {plain(most)}.",
-            422,
-            field="cap",
-            unit=most,
-        )
-    if not rows:
-        raise Refused("nothing_to_run", "Every row is filled already, or is in another run of this column.", 422)
     return Run(
+        **today.terms(column, rows, cap),
         id=new_id(),
         org_id=column.table.org_id,
         table_id=column.table_id,
@@ -186,19 +206,9 @@ def _drafted(
         member=by,
         continues=continues,
         status=Run.Status.QUEUED,
-        steps=[step.freeze() for step in steps],
         cap=cap,
-        unit=most,
-        estimated_min=terms.min,
-        estimated=terms.likely,
-        estimated_max=terms.max,
-        rows=len(rows),
         created_at=clock(),
     )
-
-
-def _frozen(quoted: Sequence[Quoted]) -> list[Step]:
-    return [step for tool in quoted if (step := tool.step) is not None]
 
 
 def _reserved(run: Run, by: User) -> Decimal:
@@ -208,20 +218,19 @@ def _reserved(run: Run, by: User) -> Decimal:
         cap=run.cap or Decimal(0),
         estimated_max=run.estimated_max,
         run_kind=run.kind,
-        member=by.id,
+        member=run.member_id,
         actor=_actor(by),
     )
 
 
 def _short(missing: Decimal, run: Run) -> Refused:
-    needed = min(run.cap or Decimal(0), run.estimated_max)
     return Refused(
         "insufficient_credits",
-        f"This run would hold {plain(needed)} credits, {plain(missing)} more than are available. "
+        f"This run would hold {plain(run.to_hold)} credits, {plain(missing)} more than are available. "
         "Lower the cap, run fewer rows or add credits.",
         402,
         missing=missing,
-        needed=needed,
+        needed=run.to_hold,
     )
 
 
@@ -230,6 +239,44 @@ def _started(run: Run, rows: Sequence[UUID]) -> Run:
     standing.enroll(run, rows)
     wake(run)
     return run
+
+
+# ------------------------------------------------------------------ a run that needs approval
+
+
+def _asked(run: Run) -> Run:
+    """It has neither rows nor credits yet, so that nobody else has to wait for the answer."""
+    run.status = Run.Status.AWAITING_APPROVAL
+    run.save(force_insert=True)
+    return run
+
+
+def _withdrawn(run: Run) -> Run:
+    run.status, run.ended_at = Run.Status.CANCELLED, clock()
+    run.save(update_fields=["status", "ended_at"])
+    return run
+
+
+def _renewed(run: Run, terms: dict[str, Any]) -> bool:
+    """Put today's terms on the run where it was planned with others; say whether it was."""
+    if (run.steps, run.rows) == (terms["steps"], terms["rows"]):
+        return False
+    vars(run).update(terms)
+    run.save(update_fields=list(terms))
+    return True
+
+
+def _changed(run: Run) -> Refused:
+    return Refused(
+        "plan_changed",
+        f"Prices or rows have changed since you looked: it is {run.rows} row{'' if run.rows == 1 else 's'} now, for "
+        f"{plain(run.estimated_min)} to {plain(run.estimated_max)} credits. Approve it again if that is right.",
+        state=run.status,
+        plan=run.plan,
+    )
+
+
+# ------------------------------------------------------------------ the cap
 
 
 def _cap(given: Decimal | str | None) -> Decimal | None:

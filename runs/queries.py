@@ -59,7 +59,7 @@ class RunCard:
     def tabs(self) -> list[tuple[str | None, str, int]]:
         """The items by status: value, name and how many; first all of them, and none that are empty."""
         counts = [(status.value, status.label.lower(), getattr(self, status)) for status in Item.Status]
-        return [(None, "all", self.run.rows), *(tab for tab in counts if tab[2])]
+        return [(None, "all", sum(count for _, _, count in counts)), *(tab for tab in counts if tab[2])]
 
     @property
     def room(self) -> Decimal:
@@ -84,8 +84,12 @@ class RunCard:
         return self.run.status == Run.Status.PAUSED and not self.at_cap
 
     @property
+    def can_approve(self) -> bool:
+        return self.run.status == Run.Status.AWAITING_APPROVAL
+
+    @property
     def can_cancel(self) -> bool:
-        return self.can_pause or self.run.status == Run.Status.PAUSED
+        return self.can_pause or self.can_approve or self.run.status == Run.Status.PAUSED
 
     @property
     def can_continue(self) -> bool:
@@ -170,9 +174,9 @@ def accounts(org: Organization) -> list[AccountLine]:
 
 
 def attention(org: Organization) -> list[RunCard]:
-    """The org's paused runs, then its live ones, newest first. Three queries."""
-    paused_first = Case(When(status=Run.Status.PAUSED, then=Value(0)), default=Value(1))
-    return _cards(_runs(org).filter(status__in=Run.OPEN).order_by(paused_first, "-id"))
+    """The org's runs that wait for a person, then its live ones, newest first. Three queries."""
+    waiting_first = Case(When(status__in=Run.LIVE, then=Value(1)), default=Value(0))
+    return _cards(_runs(org).filter(status__in=Run.OPEN).order_by(waiting_first, "-id"))
 
 
 def runs_page(org: Organization, *, before: UUID | None = None, status: str | None = None) -> RunsPage:
@@ -244,7 +248,7 @@ def _counts(ids: Sequence[UUID]) -> dict[UUID, Counter[str]]:
 
 def _card(run: Run, count: Counter[str], held: Reservation | None) -> RunCard:
     figures: dict[str, Any] = {status: count[status] for status in (*Item.Status.values, "unknown")}
-    if held is None:  # awaiting approval: it holds nothing yet
+    if held is None:  # not approved: it holds nothing
         return RunCard(run, **figures, reserved=ZERO, captured=ZERO, held=ZERO, absorbed=ZERO, released=ZERO)
     drawn = min(held.cap, held.estimated_max)
     return RunCard(

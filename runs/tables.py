@@ -1,4 +1,4 @@
-"""Tables: import rows from a CSV file, add a column that tools fill.
+"""Tables: import rows from a CSV file, add a column that tools fill, or the one a capability or template fills.
 
 For the pages, the commands and seeding. The law: a file goes in whole or not at all, and who sent a broken one is told
 the line and the reason. Cells stay the text they were.
@@ -14,7 +14,7 @@ from django.utils.text import slugify
 from billing.models import Organization
 from oxygen_site.clock import clock
 from oxygen_site.transactions import Refused, intention
-from runs.models import Column, Row, Table, Tool
+from runs.models import Capability, Column, Row, Table, Tool, WorkflowTemplate
 
 MOST_ROWS = 250_000
 MOST_COLUMNS = 200
@@ -56,6 +56,15 @@ def add_column(table: Table, key: str, name: str, cascade: Sequence[str]) -> Col
         return column
 
     return intention(verb)
+
+
+def column_for(table: Table, named: Capability | WorkflowTemplate) -> Column:
+    """Find the column named after a capability or template, made if missing; one that is there keeps its own cascade.
+
+    May be a step of somebody's transaction.
+    """
+    asked = {"name": named.name, "cascade": named.cascade}
+    return Column.objects.get_or_create(table=table, key=named.pk, defaults=asked)[0]
 
 
 def _name(name: str, what: str) -> str:

@@ -11,6 +11,7 @@ urlpatterns = [
     path("accounts/", views.accounts, name="accounts"),
     path("new/", views.new, name="new"),
     path("<uuid:run_id>/", views.detail, name="detail"),
+    path("<uuid:run_id>/approve/", views.approve, name="approve"),
     path("<uuid:run_id>/pause/", views.pause, name="pause"),
     path("<uuid:run_id>/resume/", views.resume, name="resume"),
     path("<uuid:run_id>/cancel/", views.cancel, name="cancel"),

@@ -9,6 +9,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 from uuid import UUID
 
+from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
@@ -22,10 +23,10 @@ from oxygen_site.clock import clock
 from oxygen_site.htmx import page
 from oxygen_site.transactions import Refused
 from runs import accounts as own_accounts
-from runs import lifecycle, queries, today
-from runs.cascade import plain
+from runs import approval, lifecycle, queries, today
+from runs.cascade import ZERO, plain
 from runs.estimates import estimate
-from runs.forms import AccountForm, CapForm, ItemsFilter, RunForm, RunsFilter
+from runs.forms import AccountForm, ApproveForm, CapForm, ItemsFilter, RunForm, RunsFilter
 from runs.models import Provider, Run
 from runs.templatetags.runs import attended
 
@@ -61,17 +62,20 @@ def attention(request: OrgRequest) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 @org_page(may="start_runs")
 def new(request: OrgRequest) -> HttpResponse:
-    form = RunForm(request.org, request.POST or None, initial={"column": request.GET.get("column")})
-    if request.method != "POST":
-        return _plan(request, form)
+    do = request.POST.get("do")
+    if request.method != "POST" or do == "choose":  # another table, so far nothing to judge
+        return _plan(request, RunForm(request.org, initial=(request.POST or request.GET).dict() | {"cap": ""}))
+    form = RunForm(request.org, request.POST)
     if not form.is_valid():
         return _plan(request, form, status=422)
-    facts = form.cleaned_data
-    if request.POST.get("do") != "start":
+    if do not in ("start", "approve"):
         return _plan(request, form)
+    facts, approved = form.cleaned_data, do == "approve"
+    if approved:
+        access.require(request, "approve")
     try:
         run = lifecycle.create(
-            facts["column"].table, facts["column"], cap=facts["cap"], limit=facts["limit"], by=request.user
+            facts["table"], facts["fill"], cap=facts["cap"], limit=facts["limit"], by=request.user, approved=approved
         )
     except Refused as refusal:
         form.add_error(refusal.field if refusal.field in form.fields else None, refusal.message)
@@ -82,17 +86,21 @@ def new(request: OrgRequest) -> HttpResponse:
 def _plan(request: OrgRequest, form: RunForm, status: int = 200) -> HttpResponse:
     context: dict[str, Any] = {"section": "runs", "form": form}
     facts = getattr(form, "cleaned_data", {})
-    if column := facts.get("column"):
+    if fill := facts.get("fill"):
+        column = today.column_of(facts["table"], fill)
         terms = today.estimated(column, facts.get("limit"))
         cap = _credits(facts.get("cap")) or terms.suggested_cap
         holds = min(cap, terms.max) if cap is not None and terms.max is not None else None
         available = balance.read(request.org, clock()).available
         context["plan"] = {
+            "fill": fill,
             "tools": today.tools(column),
             "terms": terms,
             "holds": holds,
             "available": available,
             "after": available - holds if holds is not None else None,
+            "approval": approval.reason(request.org, lifecycle.kind_of(fill), holds or ZERO),
+            "may_approve": access.may(request.role, "approve"),
             "column": [
                 value for value in (terms.min, terms.likely, terms.max, terms.suggested_cap, available) if value
             ],
@@ -139,6 +147,14 @@ def detail(request: OrgRequest, run_id: UUID) -> HttpResponse:
 
 
 @require_POST
+@org_page(may="approve")
+def approve(request: OrgRequest, run_id: UUID) -> HttpResponse:
+    form = ApproveForm(request.POST)
+    plan = form.cleaned_data["plan"] if form.is_valid() else ""
+    return _act(request, run_id, lambda run: lifecycle.approve(run, by=request.user, plan=plan))
+
+
+@require_POST
 @org_page(may="steer_own")
 def pause(request: OrgRequest, run_id: UUID) -> HttpResponse:
     return _act(request, run_id, lambda run: lifecycle.pause(run, by=request.user))
@@ -170,6 +186,8 @@ def continue_run(request: OrgRequest, run_id: UUID) -> HttpResponse:
     try:
         continued = lifecycle.continue_remaining(run, cap=cap, by=request.user)
     except Refused as refusal:
+        if refusal.code == "not_allowed":
+            raise PermissionDenied(refusal.message) from refusal
         if refusal.code in ("wrong_state", "in_flight"):
             return _answer(request, _run(request, run_id), refusal)
         form.add_error(refusal.field if refusal.field in form.fields else None, refusal.message)
@@ -225,9 +243,14 @@ def _confirm(
     access.require_steering(request, run)
     card = queries.receipt(run)
     rest = estimate(card.pending, today.tools(run.column))
+    to_hold = min(rest.suggested_cap or ZERO, rest.max or ZERO)
+    may_approve = access.may(request.role, "approve")
     facts = {
         "section": "runs",
         "run": run,
+        "approval": approval.reason(request.org, run.kind, to_hold),
+        "may_approve": may_approve,
+        "may_continue": may_approve or not approval.reason(request.org, run.kind, ZERO),
         "card": card,
         "rest": rest,
         "form": form or CapForm(initial={"cap": rest.suggested_cap and plain(rest.suggested_cap)}),
@@ -262,7 +285,7 @@ def _context(request: OrgRequest, run: Run, refusal: Refused | None) -> dict[str
 
 
 def _run(request: OrgRequest, run_id: UUID) -> Run:
-    runs = Run.objects.filter(org=request.org).select_related("table", "column", "member", "continues")
+    runs = Run.objects.filter(org=request.org).select_related("table", "column", "member", "continues", "approved_by")
     return get_object_or_404(runs, id=run_id)
 
 

@@ -177,6 +177,9 @@ LEDGER = {
 }
 
 BILLING = {
+    "billing_organization.approval_threshold_not_negative": [
+        "UPDATE billing_organization SET approval_threshold = -0.0001"
+    ],
     "billing_membership.membership_role_known": ["UPDATE billing_membership SET role = 'emperor'"],
 }
 
@@ -191,13 +194,26 @@ RUNS = {
         "UPDATE runs_tool SET success_rate = 1.5",
         "UPDATE runs_tool SET success_rate = -0.5",
     ],
+    "runs_provider.provider_may_be_called": ["UPDATE runs_provider SET calls_per_second = 0"],
+    "runs_limit.limit_tokens_not_negative": ["UPDATE runs_limit SET tokens = -1"],
+    "runs_limit.limit_opened_with_time": [
+        "UPDATE runs_limit SET openings = 0, open_until = now()",
+        "UPDATE runs_limit SET openings = 1, open_until = NULL",
+        "UPDATE runs_limit SET openings = 0, open_until = NULL, probing_until = now()",
+    ],
     "runs_integration.integration_mode_known": ["UPDATE runs_integration SET mode = 'free'"],
+    "runs_capability.capability_has_a_tool": ["UPDATE runs_capability SET cascade = '{}'"],
+    "runs_workflowtemplate.template_has_a_tool": ["UPDATE runs_workflowtemplate SET cascade = '{}'"],
     "runs_column.column_has_a_tool": ["UPDATE runs_column SET cascade = '{}'"],
     "runs_run.run_capped_where_managed": ["UPDATE runs_run SET cap = NULL"],
     "runs_run.run_has_rows": ["UPDATE runs_run SET rows = 0"],
     "runs_run.run_paused_for_a_reason": [
         "UPDATE runs_run SET pause_reason = 'by_user'",
         "UPDATE runs_run SET status = 'paused'",
+    ],
+    "runs_run.run_waits_unapproved": [
+        "UPDATE runs_run SET status = 'awaiting_approval', approved_by_id = member_id",
+        "UPDATE runs_run SET status = 'awaiting_approval', started_at = now()",
     ],
     "runs_run.run_ended_at_its_end": [
         "UPDATE runs_run SET ended_at = now()",

@@ -41,6 +41,7 @@ OF_AN_ORG = {
     "runs:attention": Address("read", GET),
     "runs:new": Address("start_runs", BOTH),
     "runs:detail": Address("read", GET),
+    "runs:approve": Address("approve", POST),
     "runs:pause": Address("steer", POST),
     "runs:resume": Address("steer", POST),
     "runs:cancel": Address("steer", BOTH),
@@ -171,10 +172,11 @@ def test_nobody_enters_another_org(world: World) -> None:
 
 
 def test_anothers_run_is_not_to_be_found_under_ones_own_org(world: World) -> None:
-    for (name, (_, methods)), role in product(OF_AN_ORG.items(), ("member", "admin", "owner", "agency")):
+    for (name, (needs, methods)), role in product(OF_AN_ORG.items(), ("member", "admin", "owner", "agency")):
         url = address(name, world.org, world.foreign)
+        status = 404 if may(role, needs) else 403
         for method in methods if str(world.foreign.id) in url else ():
-            assert world.clients[role].generic(method, url).status_code == 404, f"{method} {url} by {role}"
+            assert world.clients[role].generic(method, url).status_code == status, f"{method} {url} by {role}"
     world.foreign.refresh_from_db()
     assert world.foreign.status == Run.Status.QUEUED
 
@@ -182,8 +184,10 @@ def test_anothers_run_is_not_to_be_found_under_ones_own_org(world: World) -> Non
 def test_a_run_is_never_started_on_anothers_column(world: World) -> None:
     column = column_of(table_of(Organization.objects.get(slug="globex"), 3, name="Theirs"), HUNTER, key="theirs")
     url = reverse("runs:new", args=[world.org.slug])
-    answer = world.clients["owner"].post(url, {"column": column.pk, "cap": "3", "do": "start"})
-    assert answer.status_code == 422
+    mine = table_of(world.org, 3, name="Ours")
+    for table in (column.table, mine):
+        asked = {"table": table.pk, "fill": f"column:{column.pk}", "cap": "3", "do": "start"}
+        assert world.clients["owner"].post(url, asked).status_code == 422
     assert Run.objects.filter(column=column).count() == 0
 
 

@@ -21,6 +21,7 @@ from billing import books
 from billing.models import Agency, Grant, Organization, User
 from runs import dispatch
 from runs.models import Integration, Run
+from runs.providers import limits
 from runs.providers.outcomes import Outcome
 from tests.laws import BREAKERS
 from tests.runs.conftest import start
@@ -40,6 +41,7 @@ def world(acme: Organization, harbor: Agency, alice: User) -> dict[str, Any]:
     calls = dispatch.claim(run, owner := uuid4(), 3)
     found = dispatch.Answer(calls[0], Outcome("succeeded", Decimal(1), "Answered.", {"email": "a@b.example"}, "1"), 12)
     dispatch.settle(run, owner, [found])
+    limits.no_answer(run, calls[1])
     Integration.objects.create(org=acme, provider_id="hunter", mode="byok")
     alice.groups.add(Group.objects.create(name="all"))
     alice.user_permissions.add(Permission.objects.all()[0])

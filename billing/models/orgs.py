@@ -10,6 +10,8 @@ from django.conf import settings
 from django.db import models
 from django.db.models.functions import Lower
 
+from .credits import CreditsField
+
 
 class Role(models.TextChoices):
     VIEWER = "viewer"
@@ -55,9 +57,19 @@ class Organization(models.Model):
     agency = models.ForeignKey(Agency, null=True, blank=True, on_delete=models.PROTECT, related_name="clients")
     members = models.ManyToManyField(settings.AUTH_USER_MODEL, through="Membership", related_name="organizations")
     created_at = models.DateTimeField(help_text="Business time; the free plan's credit months are counted from it.")
+    approval_threshold = CreditsField(
+        null=True,
+        blank=True,
+        help_text="A run that would hold more than this needs approval; empty: none for its size.",
+    )
 
     class Meta:
         ordering = (Lower("name"), "slug")
+        constraints = (
+            models.CheckConstraint(
+                condition=models.Q(approval_threshold__gte=0), name="approval_threshold_not_negative"
+            ),
+        )
 
     def __str__(self) -> str:
         return self.name

@@ -37,7 +37,7 @@ class Migration(migrations.Migration):
                 ("failures", models.PositiveIntegerField(default=0, help_text="In a row, since it last answered.")),
                 (
                     "openings",
-                    models.PositiveIntegerField(default=0, help_text="How often it was left alone since then."),
+                    models.IntegerField(default=0, help_text="How often it was left alone since then."),
                 ),
                 ("open_until", models.DateTimeField(null=True)),
                 ("probing_until", models.DateTimeField(null=True)),

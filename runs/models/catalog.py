@@ -1,8 +1,13 @@
-"""Providers and their tools with prices, the orgs' integrations, and the tables, rows and columns they fill."""
+"""Providers and their tools with prices, what is made of tools, the orgs' integrations, and the tables tools fill.
+
+A column, a capability and a workflow template each are a cascade: an ordered list of tools.
+"""
 
 import uuid
+from collections.abc import Sequence
 
 from django.contrib.postgres.fields import ArrayField
+from django.core.exceptions import ValidationError
 from django.db import models
 
 from billing.models.credits import CreditsField
@@ -82,6 +87,46 @@ class Tool(models.Model):
         return self.id
 
 
+def each_tool_once(cascade: Sequence[str]) -> None:
+    """Refuse a cascade that names a tool twice, or one that is not there. One query."""
+    if twice := {name for name in cascade if cascade.count(name) > 1}:
+        raise ValidationError(f"names {', '.join(sorted(twice))} twice")
+    if unknown := set(cascade) - set(Tool.objects.filter(pk__in=cascade).values_list("pk", flat=True)):
+        raise ValidationError(f"there is no tool {', '.join(sorted(unknown))}")
+
+
+class Capability(models.Model):
+    """What can be asked for by its name alone, e.g. `work_email`; a run of it fills the column of that key."""
+
+    key = models.SlugField(primary_key=True, max_length=60)
+    name = models.CharField(max_length=120)
+    cascade = ArrayField(models.CharField(max_length=80), validators=[each_tool_once])
+
+    class Meta:
+        verbose_name_plural = "capabilities"
+        ordering = ("name",)
+        constraints = (models.CheckConstraint(condition=models.Q(cascade__len__gte=1), name="capability_has_a_tool"),)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class WorkflowTemplate(models.Model):
+    """A cascade made for a purpose; a run of it fills the column named after it, and needs approval."""
+
+    id = models.SlugField(primary_key=True, max_length=60)
+    name = models.CharField(max_length=120)
+    description = models.CharField(max_length=300)
+    cascade = ArrayField(models.CharField(max_length=80), validators=[each_tool_once])
+
+    class Meta:
+        ordering = ("name",)
+        constraints = (models.CheckConstraint(condition=models.Q(cascade__len__gte=1), name="template_has_a_tool"),)
+
+    def __str__(self) -> str:
+        return self.name
+
+
 class Integration(models.Model):
     """An org's link to a provider, where it differs from the provider's default mode."""
 
@@ -146,3 +191,6 @@ class Column(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+type Fill = Column | Capability | WorkflowTemplate  # what a run can be told to fill in a table

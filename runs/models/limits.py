@@ -21,7 +21,7 @@ class Limit(models.Model):
     filled_at = models.DateTimeField()
     blocked_until = models.DateTimeField(null=True)  # it asked not to be called for so long
     failures = models.PositiveIntegerField(default=0, help_text="In a row, since it last answered.")
-    openings = models.PositiveIntegerField(default=0, help_text="How often it was left alone since then.")
+    openings = models.IntegerField(default=0, help_text="How often it was left alone since then.")
     open_until = models.DateTimeField(null=True)  # left alone till then; afterwards one call asks whether it is back
     probing_until = models.DateTimeField(null=True)  # that call is under way
 

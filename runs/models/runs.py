@@ -3,6 +3,9 @@
 `Run.status` is changed by `lifecycle.py` and `standing.py` alone; items and attempts by `dispatch.py`.
 """
 
+import json
+from decimal import Decimal
+from hashlib import sha256
 from typing import Self
 
 from django.conf import settings
@@ -17,7 +20,10 @@ OUTCOMES = ("succeeded", "no_result", "failed_before_billing", "failed_after_bil
 
 
 class Run(models.Model):
-    """One job over rows of a table. `steps` freezes the cascade, prices, maxima and modes it was started with."""
+    """One job over rows of a table. `steps` freezes the cascade, prices, maxima and modes it was started with.
+
+    While it waits for approval it has no items and no reservation: both come with the approval.
+    """
 
     class Status(models.TextChoices):
         AWAITING_APPROVAL = "awaiting_approval", "awaiting approval"
@@ -52,6 +58,9 @@ class Run(models.Model):
     name = models.CharField(max_length=200)
     member = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT)
     continues = models.ForeignKey("self", null=True, blank=True, on_delete=models.PROTECT, related_name="continued_by")
+    approved_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT, related_name="+"
+    )
     status = models.CharField(max_length=24, choices=Status.choices)
     pause_reason = models.CharField(max_length=24, choices=PauseReason.choices, null=True, blank=True)
     steps = models.JSONField()
@@ -61,6 +70,7 @@ class Run(models.Model):
     estimated = CreditsField()
     estimated_max = CreditsField()
     rows = models.PositiveIntegerField()
+    row_limit = models.PositiveIntegerField(null=True, blank=True, help_text="The most rows it was asked to take.")
     created_at = models.DateTimeField()
     started_at = models.DateTimeField(null=True)
     paused_at = models.DateTimeField(null=True)
@@ -93,6 +103,10 @@ class Run(models.Model):
             ),
             models.CheckConstraint(condition=Q(cap__isnull=False) | Q(unit=0), name="run_capped_where_managed"),
             models.CheckConstraint(condition=Q(rows__gte=1), name="run_has_rows"),
+            models.CheckConstraint(
+                condition=~Q(status="awaiting_approval") | Q(approved_by__isnull=True, started_at__isnull=True),
+                name="run_waits_unapproved",
+            ),
         )
 
     def __str__(self) -> str:
@@ -109,6 +123,17 @@ class Run(models.Model):
     @property
     def providers(self) -> list[str]:
         return list(dict.fromkeys(step["provider"] for step in self.steps))
+
+    @property
+    def to_hold(self) -> Decimal:
+        """What it reserves when it starts."""
+        return min(self.cap or Decimal(0), self.estimated_max)
+
+    @property
+    def plan(self) -> str:
+        """A mark of what approving it agrees to: tools, prices, maxima and modes, how many rows, and the cap."""
+        facts = json.dumps([self.steps, self.rows, str(self.cap)], sort_keys=True)
+        return sha256(facts.encode()).hexdigest()[:16]
 
     @cached_property
     def cascade(self) -> tuple[Step, ...]:

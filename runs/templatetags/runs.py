@@ -1,6 +1,7 @@
 """What billing's pages show of runs. They join here, in the template, for `billing` imports nothing of `runs`."""
 
 from collections.abc import Iterable, Mapping
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -8,8 +9,9 @@ from django import template
 from django.db.models import FETCH_RAISE
 
 from billing import access
-from billing.models import Entry
+from billing.models import Account, Entry
 from runs import queries
+from runs.cascade import ZERO
 from runs.models import Provider, Run
 
 register = template.Library()
@@ -37,6 +39,7 @@ def attended(cards: list[queries.RunCard]) -> dict[str, Any]:
     return {
         "waiting": waiting[:SHOWN],
         "live": live[:SHOWN],
+        "asked": any(card.can_approve for card in waiting[:SHOWN]),
         "more": len(waiting[SHOWN:]) + len(live[SHOWN:]),
         "waiting_count": len(waiting),
         "seen": "-".join(f"{card.run.id.hex[-6:]}{card.run.status[:2]}" for card in cards[: 2 * SHOWN]),
@@ -47,6 +50,25 @@ def attended(cards: list[queries.RunCard]) -> dict[str, Any]:
 def may_steer(context: Any, run: Run) -> bool:
     """Say whether the person at the page may pause, resume, cancel or continue the run."""
     return access.may_steer(context["request"], run)
+
+
+@register.simple_tag(takes_context=True)
+def may_approve(context: Any) -> bool:
+    """Say whether the person at the page may approve runs of the org."""
+    return access.may(context["request"].role, "approve")
+
+
+@register.simple_tag(takes_context=True)
+def available(context: Any) -> Decimal:
+    """Read what new work of the org may hold. One query."""
+    return Account.objects.get(org=context["request"].org.pk).available
+
+
+@register.filter
+def planned(available: Decimal, run: Run) -> dict[str, Any]:
+    """What is available after a run that waits for approval, and the figures that stand in one column with it."""
+    after = available - run.to_hold
+    return {"after": after, "column": [run.estimated, run.cap or ZERO, run.to_hold, after]}
 
 
 @register.simple_tag

@@ -57,6 +57,15 @@ def test_agency_staff_enter_their_clients_as_admins(harbor: Agency, harriet: Use
         entered(harriet, "acme")
 
 
+def test_a_right_is_known_without_a_request(
+    harbor: Agency, harriet: User, acme: Organization, alice: User, mallory: User
+) -> None:
+    assert access.has_right(alice, acme, "approve")
+    assert access.has_right(harriet, harbor.clients.get(), "approve")
+    assert not access.has_right(harriet, harbor.clients.get(), "members")
+    assert not access.has_right(mallory, acme, "read")
+
+
 @pytest.mark.parametrize(
     ("own", "role", "by_agency"),
     [(Role.VIEWER, Role.ADMIN, True), (Role.MEMBER, Role.ADMIN, True), (Role.OWNER, Role.OWNER, False)],

@@ -6,7 +6,7 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from billing import books
+from billing import books, orgs
 from billing.models import Entry, Organization, User
 from oxygen_site.clock import new_id
 
@@ -94,3 +94,16 @@ def test_nobody_else_gets_in(client: Client, acme: Organization, alice: User, fr
 def test_the_organizations_page_shows_its_balance(client: Client, operator: User, acme: Organization) -> None:
     answer = client.get(reverse("admin:billing_organization_change", args=[acme.pk]))
     assert "100 available, 0 reserved" in answer.text
+
+
+@pytest.mark.parametrize(("typed", "status", "kept"), [("50", 302, 50), ("", 302, None), ("-1", 200, 7)])
+def test_an_operator_sees_and_sets_the_approval_threshold(
+    client: Client, operator: User, acme: Organization, typed: str, status: int, kept: int | None
+) -> None:
+    orgs.change_approval_threshold(acme, Decimal(7))
+    url = reverse("admin:billing_organization_change", args=[acme.pk])
+    assert 'name="approval_threshold" value="7.0000"' in client.get(url).content.decode()
+    no_members = {"memberships-TOTAL_FORMS": "0", "memberships-INITIAL_FORMS": "0"}
+    answer = client.post(url, {"name": "Acme", "agency": "", "approval_threshold": typed} | no_members)
+    assert answer.status_code == status
+    assert Organization.objects.get(pk=acme.pk).approval_threshold == kept

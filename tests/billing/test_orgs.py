@@ -1,5 +1,7 @@
 """Organizations are made with their balance, under an address of their own, and live in one time zone."""
 
+from decimal import Decimal
+
 import pytest
 
 from billing import books, orgs
@@ -60,3 +62,19 @@ def test_a_person_has_one_role_in_an_org(acme: Organization, mallory: User) -> N
     orgs.add_member(acme, mallory, Role.VIEWER)
     orgs.add_member(acme, mallory, Role.ADMIN)
     assert Membership.objects.get(org=acme, user=mallory).role == Role.ADMIN
+
+
+def test_an_approval_threshold_is_set_and_taken_away(acme: Organization) -> None:
+    for credits in (Decimal(0), Decimal("12.5"), None):
+        orgs.change_approval_threshold(acme, credits)
+        acme.refresh_from_db()
+        assert acme.approval_threshold == credits
+
+
+@pytest.mark.parametrize("credits", ["-0.0001", "1.00001", "NaN", "Infinity", "1000000001"])
+def test_a_threshold_that_is_none_is_refused(acme: Organization, credits: str) -> None:
+    with pytest.raises(Refused) as refused:
+        orgs.change_approval_threshold(acme, Decimal(credits))
+    assert (refused.value.status, refused.value.field) == (422, "approval_threshold")
+    acme.refresh_from_db()
+    assert acme.approval_threshold is None

@@ -11,8 +11,8 @@ from billing.models import Organization, Role, User
 from runs import lifecycle
 from runs.models import Run
 from tests.browser.conftest import Open
-from tests.conftest import give
-from tests.runs.conftest import Providers, start
+from tests.conftest import give, person
+from tests.runs.conftest import Providers, column_of, start, table_of
 
 TOOL = "hunter.email_finder"  # one credit a call, never more
 SOON = 30_000
@@ -87,7 +87,7 @@ def test_from_signing_in_to_books_that_tie_out(
         page.goto("/orgs/?q=zeph")
         page.get_by_role("link", name=re.compile("Zephyr")).click()
     expect(page).to_have_url(re.compile("/orgs/zephyr/billing/"))
-    expect(page.locator("#runs")).to_contain_text("2 paused runs need a decision")
+    expect(page.locator("#runs")).to_contain_text("2 runs need a decision")
     assert (figure(page, "Available"), figure(page, "Reserved")) == (92, 8)
     stale = page.context.new_page()
     stale.goto(page.url)
@@ -119,7 +119,7 @@ def test_from_signing_in_to_books_that_tie_out(
     expect(page.get_by_label("New cap, in credits")).to_have_count(0)
     if not scripts:
         page.goto("/orgs/zephyr/billing/")
-    see(page, scripts, "1 paused run needs a decision")
+    see(page, scripts, "1 run needs a decision")
     see(page, scripts, re.compile(r"^(?!.*(Running since|Waits for a worker)).*$", re.DOTALL))
     page.goto("/orgs/zephyr/billing/")
     assert (figure(page, "Available"), figure(page, "Reserved"), figure(page, "Captured")) == (89, 5, 6)
@@ -134,3 +134,34 @@ def test_from_signing_in_to_books_that_tie_out(
         "100 granted = 94 available + 0 reserved + 6 captured. It ties out."
     )
     assert books.drifts(zephyr.pk) == []
+
+
+@pytest.mark.usefixtures("catalog")
+def test_a_member_asks_and_the_owner_approves(window: Open, acme: Organization, alice: User, scripts: bool) -> None:
+    bob = person("Bob")
+    orgs.add_member(acme, bob, Role.MEMBER)
+    column_of(table_of(acme, 10, "Leads"), TOOL)
+
+    # Bob chooses a table and a template, sees what it may cost, and asks.
+    page = window(bob, java_script_enabled=scripts)
+    page.goto("/orgs/acme/runs/new/")
+    page.get_by_label("Table").focus()
+    page.get_by_label("Table").select_option(label="Leads")
+    if scripts:  # the choices follow, and the focus stays
+        expect(page.locator('optgroup[label="Columns of this table"] option')).to_have_text("Found")
+        expect(page.get_by_label("Table")).to_be_focused()
+    page.get_by_label("Fill").select_option(label="Opening line")
+    page.get_by_role("button", name="Estimate").click()
+    expect(page.get_by_text("Available after it starts")).to_be_visible()
+    page.get_by_role("button", name="Ask for approval").click()
+    expect(page.get_by_role("heading", name="Waits for approval")).to_be_visible()
+    expect(page.get_by_role("button", name="Approve")).to_have_count(0)
+
+    # Alice finds it on the billing page, beside what it would leave, and approves.
+    page = window(alice, java_script_enabled=scripts)
+    page.goto("/orgs/acme/billing/")
+    expect(page.locator("#runs")).to_contain_text("1 run needs a decision")
+    assert figure(page, "Available") == 100
+    page.get_by_role("button", name="Approve").click()
+    see(page, scripts, "Waits for a worker")
+    assert (figure(page, "Available"), figure(page, "Reserved")) == (65, 35)

@@ -11,10 +11,10 @@ from playwright.sync_api import Page, expect
 from billing.models import Organization, User
 from oxygen_site.postgres import CLONE
 from runs import lifecycle
-from runs.models import Run
+from runs.models import Run, WorkflowTemplate
 from tests.browser.conftest import Open, driven
 from tests.conftest import give
-from tests.runs.conftest import Providers, start
+from tests.runs.conftest import Providers, start, table_of
 
 AXE = (Path(pytest_playwright_axe.__file__).parent / "resources" / "axe.min.js").read_text()
 RULES = ["wcag2a", "wcag21a", "wcag2aa", "wcag21aa", "wcag22a", "wcag22aa", "best-practice"]
@@ -23,8 +23,9 @@ LARGEST = 900  # elements of a page
 
 @pytest.fixture
 def busy(acme: Organization, alice: User, catalog: None, providers: Providers) -> Run:
-    """Acme with 60 charges, one run at its cap and one paused by a person."""
+    """Acme with 60 charges, one run at its cap, one paused by a person, and one that waits for approval."""
     give(acme, 400)
+    lifecycle.create(table_of(acme, 9, "Leads"), WorkflowTemplate.objects.get(id="opening_line"), cap="40", by=alice)
     driven(start(acme, alice, "hunter.email_finder", "prospeo.email_finder", rows=60, cap=200))
     lifecycle.pause(start(acme, alice, "openai.ai_column", rows=20, cap=100), by=alice)
     return driven(start(acme, alice, "hunter.email_finder", rows=10, cap=4))
@@ -41,6 +42,7 @@ def faults(page: Page) -> list[Any]:
 def test_no_page_has_anything_for_axe_to_find(window: Open, alice: User, busy: Run, theme: str, width: int) -> None:
     page = window(alice, color_scheme=theme, viewport={"width": width, "height": 900})
     own = f"/orgs/acme/runs/{busy.id}/"
+    asked = f"/orgs/acme/runs/{Run.objects.get(status='awaiting_approval').id}/"
     for address in (
         "/orgs/acme/billing/",
         "/orgs/acme/billing/?range=90d&daily=1&provider=hunter",
@@ -49,6 +51,8 @@ def test_no_page_has_anything_for_axe_to_find(window: Open, alice: User, busy: R
         own,
         f"{own}cancel/",
         f"{own}continue/",
+        asked,
+        f"{asked}cancel/",
         "/orgs/?q=ac",
         "/orgs/new/",
         "/accounts/email/",

@@ -79,13 +79,22 @@ TOOLS = {
 @pytest.fixture(scope="session")
 def _catalog_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The product's own catalog, cut down to a handful of tools."""
-    wanted = [
+    whole = json.loads(CATALOG.read_text("utf-8"))
+    providers = [
         provider | {"tools": tools}
-        for provider in json.loads(CATALOG.read_text("utf-8"))
+        for provider in whole["providers"]
         if (tools := [tool for tool in provider["tools"] if tool["id"] in TOOLS])
     ]
+    made_of_tools = {
+        kind: [
+            fill | {"cascade": cascade}
+            for fill in whole[kind]
+            if (cascade := [tool for tool in fill["cascade"] if tool in TOOLS])
+        ]
+        for kind in ("capabilities", "templates")
+    }
     file = tmp_path_factory.mktemp("catalog") / "catalog.json"
-    file.write_text(json.dumps(wanted))
+    file.write_text(json.dumps({"providers": providers} | made_of_tools))
     return file
 
 

@@ -8,7 +8,7 @@ from django.urls import reverse
 
 from billing.models import Organization, User
 from runs import dispatch, lifecycle
-from runs.models import Tool
+from runs.models import Capability, Tool
 from tests.runs.conftest import start
 
 pytestmark = pytest.mark.usefixtures("catalog")
@@ -20,7 +20,7 @@ def operator(alice: User, client: Client) -> Client:
     return client
 
 
-@pytest.mark.parametrize("what", ["provider", "tool", "integration", "table", "run"])
+@pytest.mark.parametrize("what", ["provider", "tool", "capability", "workflowtemplate", "integration", "table", "run"])
 def test_each_list_opens(operator: Client, acme: Organization, alice: User, what: str) -> None:
     start(acme, alice, "hunter.email_finder", rows=2, cap=2)
     assert operator.get(reverse(f"admin:runs_{what}_changelist")).status_code == 200
@@ -69,3 +69,12 @@ def test_a_price_changed_today_leaves_runs_as_they_were(operator: Client, acme: 
 def test_a_tool_cannot_be_deleted(operator: Client) -> None:
     url = reverse("admin:runs_tool_delete", args=["hunter.email_finder"])
     assert operator.post(url, {"post": "yes"}).status_code == 403
+
+
+def test_an_operator_changes_a_capabilitys_tools_and_no_others_are_taken(operator: Client) -> None:
+    url = reverse("admin:runs_capability_change", args=["work_email"])
+    assert "hunter.email_finder" in operator.get(url).content.decode()
+    refused = operator.post(url, {"name": "Work e-mail", "cascade": "hunter.email_finder,hunter.mind_reader"})
+    assert "there is no tool hunter.mind_reader" in refused.content.decode()
+    assert operator.post(url, {"name": "Work e-mail", "cascade": "hunter.email_finder"}).status_code == 302
+    assert Capability.objects.get(key="work_email").cascade == ["hunter.email_finder"]

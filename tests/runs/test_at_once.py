@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
 from threading import Barrier
 from typing import Any
 
@@ -11,7 +12,7 @@ from django.db import connections
 from billing.models import Account, Organization, User
 from oxygen_site.transactions import Refused
 from runs import lifecycle
-from runs.models import Run
+from runs.models import Capability, Run, WorkflowTemplate
 from tests.runs.conftest import assert_books_hold, column_of, start, table_of
 
 pytestmark = pytest.mark.usefixtures("fresh_database", "catalog")
@@ -81,4 +82,55 @@ def test_starts_that_together_ask_for_more_than_there_is_get_what_there_is(acme:
     answers = at_once(*starts)
     assert answers.count(("insufficient_credits", None)) == 2
     assert Account.objects.get(org=acme.id).available == 20
+    assert_books_hold(acme)
+
+
+# ------------------------------------------------------------------ approval
+
+
+@pytest.fixture
+def asked(acme: Organization, alice: User) -> Run:
+    """A run of a template over five rows that waits for approval; it would hold 17.5 credits."""
+    template = WorkflowTemplate.objects.get(id="opening_line")
+    return lifecycle.create(table_of(acme, 5), template, cap="20", by=alice)
+
+
+def test_two_approvals_reserve_once(acme: Organization, alice: User, asked: Run) -> None:
+    answers = at_once(*[lambda: lifecycle.approve(asked, by=alice)] * 4)
+    assert answers.count(asked) == 1
+    assert answers.count(("wrong_state", "queued")) == 3
+    assert Account.objects.get(org=acme.id).available == Decimal("82.5")
+    assert asked.items.count() == 5
+    assert_books_hold(acme)
+
+
+def test_approving_and_cancelling_never_both_leave_it_holding(acme: Organization, alice: User, asked: Run) -> None:
+    answers = at_once(lambda: lifecycle.approve(asked, by=alice), lambda: lifecycle.cancel(asked, by=alice))
+    asked.refresh_from_db()
+    assert asked.status == "cancelled"  # cancelled as it waited, or after it had been approved
+    assert answers[0] in (asked, ("wrong_state", "cancelled"))
+    assert Account.objects.get(org=acme.id).drawn == 0
+    assert_books_hold(acme)
+
+
+def test_two_runs_that_wait_for_the_same_rows_are_never_both_given_them(
+    acme: Organization, alice: User, asked: Run
+) -> None:
+    template = WorkflowTemplate.objects.get(id="opening_line")
+    other = lifecycle.create(asked.table, template, cap="20", by=alice)
+    at_once(lambda: lifecycle.approve(asked, by=alice), lambda: lifecycle.approve(other, by=alice))
+    assert sorted(Run.objects.filter(id__in=[asked.id, other.id]).values_list("status", flat=True)) == [
+        "awaiting_approval",
+        "queued",
+    ]
+    assert Account.objects.get(org=acme.id).drawn == Decimal("17.5")
+    assert_books_hold(acme)
+
+
+def test_two_starts_of_a_capability_make_one_column(acme: Organization, alice: User) -> None:
+    table, work_email = table_of(acme, 6), Capability.objects.get(key="work_email")
+    at_once(*[lambda: lifecycle.create(table, work_email, cap="10", by=alice, limit=2)] * 3)
+    assert table.columns.count() == 1
+    rows = [row for run in Run.objects.all() for row in run.items.values_list("row__number", flat=True)]
+    assert sorted(rows) == [1, 2, 3, 4, 5, 6]
     assert_books_hold(acme)

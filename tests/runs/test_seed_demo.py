@@ -60,6 +60,9 @@ def test_a_week_is_lived_and_the_present_has_something_to_decide() -> None:
     assert mine.filter(pause_reason="cap_reached").exists()
     assert mine.filter(pause_reason="by_user").exists()
     assert mine.filter(status="cancelled").exists()
+    assert mine.filter(kind="enrichment", column__key="person", items__status="succeeded").exists()
+    asked = mine.get(status="awaiting_approval")
+    assert (asked.kind, asked.member.email, asked.column.key) == ("workflow", "bob@acme.example", "crm_first")
     assert Organization.objects.filter(agency__name="Harbor").count() == 40
     assert seconds_behind() == 0
     assert books.drifts() == []

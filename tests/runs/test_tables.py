@@ -10,7 +10,9 @@ from django.core.management.base import CommandError
 from billing.models import Organization
 from oxygen_site.transactions import Refused
 from runs import tables
-from runs.models import Column, Row, Table
+from runs.models import Capability, Column, Row, Table, WorkflowTemplate
+from runs.tables import column_for
+from tests.runs.conftest import column_of, table_of
 
 DATA = Path(__file__).parents[2] / "sandbox" / "data"
 
@@ -138,3 +140,21 @@ def test_an_operator_imports_a_file_by_the_orgs_slug(acme: Organization, tmp_pat
         call_command("import_table", "nowhere", str(file))
     with pytest.raises(CommandError, match="cannot be read"):
         call_command("import_table", acme.slug, str(tmp_path / "none.csv"))
+
+
+# ------------------------------------------------------------------ a capability's or a template's column
+
+
+@pytest.mark.usefixtures("catalog")
+def test_the_column_of_a_capability_is_made_once_with_its_key_name_and_cascade(acme: Organization) -> None:
+    table, work_email = table_of(acme, 2), Capability.objects.get(key="work_email")
+    column = column_for(table, work_email)
+    assert (column.key, column.name, column.cascade) == ("work_email", "Work e-mail", work_email.cascade)
+    assert column_for(table, work_email) == column
+    assert column_for(table, WorkflowTemplate.objects.get(id="opening_line")).key == "opening_line"
+
+
+@pytest.mark.usefixtures("catalog")
+def test_a_column_of_that_key_keeps_its_own_cascade(acme: Organization) -> None:
+    own = column_of(table_of(acme, 2), "prospeo.email_finder", key="work_email")
+    assert column_for(own.table, Capability.objects.get(key="work_email")).cascade == ["prospeo.email_finder"]

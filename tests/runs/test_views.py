@@ -12,7 +12,7 @@ from billing import books
 from billing.models import Organization, Role, User
 from billing.orgs import add_member
 from runs import lifecycle
-from runs.models import Run
+from runs.models import Column, Run
 from tests.conftest import person
 from tests.runs.conftest import booked, column_of, start, table_of
 
@@ -247,13 +247,14 @@ def test_a_poll_brings_figures_while_the_same_runs_are_at_work(run: Run, alice: 
 # ------------------------------------------------------------------ a new run
 
 
-def plan(user: User, org: Organization, **facts: str) -> Any:
-    return signed_in(user).post(reverse("runs:new", args=[org.slug]), facts)
+def plan(user: User, org: Organization, column: Column, **facts: str) -> Any:
+    asked = {"table": str(column.table_id), "fill": f"column:{column.pk}"} | facts
+    return signed_in(user).post(reverse("runs:new", args=[org.slug]), asked)
 
 
 def test_the_estimate_comes_before_anything_starts(acme: Organization, alice: User, catalog: None) -> None:
     column = column_of(table_of(acme, 10), HUNTER)
-    answer = plan(alice, acme, column=str(column.pk), do="preview")
+    answer = plan(alice, acme, column, do="preview")
     assert "Suggested cap 11.5" in words(answer)
     assert "Available after it starts 90" in words(answer)
     assert 'value="11.5"' in answer.content.decode()
@@ -262,7 +263,7 @@ def test_the_estimate_comes_before_anything_starts(acme: Organization, alice: Us
 
 def test_a_run_starts_under_its_cap(acme: Organization, alice: User, catalog: None) -> None:
     column = column_of(table_of(acme, 10), HUNTER)
-    answer = plan(alice, acme, column=str(column.pk), limit="4", cap="3", do="start")
+    answer = plan(alice, acme, column, limit="4", cap="3", do="start")
     run = Run.objects.get()
     assert answer["Location"] == reverse("runs:detail", args=[acme.slug, run.id])
     assert (run.rows, run.cap, booked(run).reserved) == (4, 3, 3)
@@ -276,14 +277,14 @@ def test_a_run_starts_under_its_cap(acme: Organization, alice: User, catalog: No
         ({"cap": "1e99"}, 422, "too large"),
         ({"cap": "500"}, 402, "100 more than are available"),
         ({"cap": "5", "limit": "0"}, 422, "greater than or equal to 1"),
-        ({"cap": "5", "column": "0"}, 422, "not one of the available choices"),
+        ({"cap": "5", "fill": "column:0"}, 422, "not one of the available choices"),
     ],
 )
 def test_a_run_that_may_not_start_says_why_and_keeps_what_was_typed(
     acme: Organization, alice: User, catalog: None, facts: dict[str, str], status: int, said: str
 ) -> None:
     column = column_of(table_of(acme, 200), HUNTER)
-    answer = plan(alice, acme, **{"column": str(column.pk), "do": "start"} | facts)
+    answer = plan(alice, acme, column, **{"do": "start"} | facts)
     assert answer.status_code == status
     assert said in words(answer)
     assert f'value="{facts["cap"]}"' in answer.content.decode() or not facts["cap"]
@@ -292,14 +293,14 @@ def test_a_run_that_may_not_start_says_why_and_keeps_what_was_typed(
 
 def test_a_tool_without_a_price_is_unknown_and_never_free(acme: Organization, alice: User, catalog: None) -> None:
     column = column_of(table_of(acme, 3), "apollo.job_changes")
-    answer = plan(alice, acme, column=str(column.pk), do="preview")
+    answer = plan(alice, acme, column, do="preview")
     assert "Cost unknown" in words(answer)
     assert "Start the run" not in words(answer)
 
 
 def test_another_orgs_column_is_no_choice(acme: Organization, alice: User, globex: Organization, catalog: None) -> None:
     column = column_of(table_of(globex, 3), HUNTER)
-    assert plan(alice, acme, column=str(column.pk), do="preview").status_code == 422
+    assert plan(alice, acme, column, do="preview").status_code == 422
 
 
 def test_a_run_that_is_not_there_is_404(acme: Organization, alice: User) -> None:

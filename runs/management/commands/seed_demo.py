@@ -31,7 +31,7 @@ from oxygen_site.transactions import Refused, intention
 from runs import accounts, lifecycle, tables, today, worker
 from runs.management.demo import cast, story
 from runs.management.demo.story import Act, Given, Opened, Started, Taken
-from runs.models import Column, Provider, Run, Table
+from runs.models import Capability, Column, Fill, Provider, Run, Table, WorkflowTemplate
 
 DATA = settings.BASE_DIR / "sandbox" / "data"
 # Answers at once and no waiting to be let in, but the usual failures.
@@ -191,12 +191,12 @@ def _take(act: Taken) -> None:
 
 def _start(act: Started) -> None:
     table = _table(_org(act), act.list)
-    column = _column(table, act.filling)
+    fill = _fill(table, act.filling)
     by = User.objects.get(email=act.by)
-    most = today.estimated(column, act.rows).max
+    most = today.estimated(today.column_of(table, fill), act.rows).max
     cap = (most * act.cap / 100).quantize(PLACES) if most else None
     try:
-        run = lifecycle.create(table, column, cap=cap, by=by, limit=act.rows)
+        run = lifecycle.create(table, fill, cap=cap, by=by, limit=act.rows)
         if "halfway" in act.then:
             _drive_halfway(run, by)
         else:
@@ -222,6 +222,12 @@ def _table(org: Organization, source: cast.List) -> Table:
         return table
     with (DATA / source.file).open("rb") as file:
         return tables.import_csv(org, source.name, file)
+
+
+def _fill(table: Table, filling: cast.Filling | str) -> Fill:
+    if isinstance(filling, cast.Filling):
+        return _column(table, filling)
+    return Capability.objects.filter(pk=filling).first() or WorkflowTemplate.objects.get(pk=filling)
 
 
 def _column(table: Table, filling: cast.Filling) -> Column:

@@ -1,11 +1,13 @@
-"""`manage.py sync_catalog [FILE]`: make the catalog of providers and tools say what a file says.
+"""`manage.py sync_catalog [FILE]`: make the catalog of what can be bought say what a file says.
 
-Creates and updates, never deletes: what is no longer in the file stays for the runs that used it. Runs keep the prices
-they froze when they started. A price that is not known is null: such a tool cannot be run live, and never counts as 0.
+The file has `providers` with their tools and, made of these tools in an order, `capabilities` and `templates`. Creates
+and updates, never deletes: what is no longer in the file stays for the runs that used it. Runs keep the prices they
+froze when they started. A price that is not known is null: such a tool cannot be run live, and never counts as 0.
 """
 
 import json
 from argparse import ArgumentParser
+from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -13,24 +15,25 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError
 from django.db.models import Model
+from django.utils.text import slugify
 
 from oxygen_site.transactions import intention
-from runs.models import Provider, Tool
+from runs.models import Capability, Provider, Tool, WorkflowTemplate
 
 CATALOG = Path(__file__).parents[2] / "catalog.json"
 NOT_OURS = ("takes_keys", "looks_up", "calls_per_second")  # what operators say of a provider, in the admin
 
 
 class Command(BaseCommand):
-    help = "Create and update the providers and tools of the catalog, from runs/catalog.json or another file."
+    help = "Create and update providers, tools, capabilities and templates, from runs/catalog.json or another file."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("file", nargs="?", type=Path, default=CATALOG)
 
     def handle(self, *args: Any, file: Path, **options: Any) -> None:
         try:
-            wanted = list(_read(json.loads(file.read_text("utf-8"))))
-        except (OSError, ValueError, KeyError, TypeError, ArithmeticError) as error:
+            wanted = _read(json.loads(file.read_text("utf-8")))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, ArithmeticError) as error:
             raise CommandError(f"{file} is no catalog: {error}") from error
         try:
             changed = intention(lambda: [row for row in wanted if _put(row)])
@@ -41,7 +44,15 @@ class Command(BaseCommand):
         self.stdout.write(f"{len(changed)} of {len(wanted)} changed")
 
 
-def _read(providers: list[dict[str, Any]]) -> Any:
+def _read(file: dict[str, Any]) -> list[Model]:
+    made_of_tools = list(_made_of_tools(file))
+    keys = [row.pk for row in made_of_tools]
+    if twice := {key for key in keys if keys.count(key) > 1}:  # both would fill the same column
+        raise ValueError(f"{', '.join(sorted(twice))} stands there twice")
+    return [*_providers(file["providers"]), *made_of_tools]
+
+
+def _providers(providers: list[dict[str, Any]]) -> Iterator[Model]:
     for facts in providers:
         yield Provider(id=facts["id"], name=facts["name"], category=facts["category"])
         for tool in facts["tools"]:
@@ -58,6 +69,25 @@ def _read(providers: list[dict[str, Any]]) -> Any:
             )
 
 
+def _made_of_tools(file: dict[str, Any]) -> Iterator[Model]:
+    for facts in file["capabilities"]:
+        yield Capability(key=_key(facts["key"]), name=facts["name"], cascade=list(facts["cascade"]))
+    for facts in file["templates"]:
+        yield WorkflowTemplate(
+            id=_key(facts["id"]),
+            name=facts["name"],
+            description=facts["description"],
+            cascade=list(facts["cascade"]),
+        )
+
+
+def _key(key: str) -> str:
+    """A column is named after it, so it is what a column's key may be."""
+    if not key or slugify(key) != key:
+        raise ValueError(f"“{key}” is no key: lower-case letters, digits, - and _")
+    return key
+
+
 def _put(row: Model) -> bool:
     """Write the row where it says something new."""
     model = type(row)
@@ -65,6 +95,9 @@ def _put(row: Model) -> bool:
     fields = [field.attname for field in row._meta.concrete_fields if field.attname not in NOT_OURS]
     if stored and all(getattr(stored, name) == getattr(row, name) for name in fields):
         return False
-    row.full_clean(validate_unique=False, exclude=NOT_OURS)
+    try:
+        row.full_clean(validate_unique=False, exclude=NOT_OURS)
+    except ValidationError as error:
+        raise ValidationError([f"{row.pk}: {message}" for message in error.messages]) from error
     model._default_manager.update_or_create(pk=row.pk, defaults={name: getattr(row, name) for name in fields})
     return True

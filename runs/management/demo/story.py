@@ -65,7 +65,7 @@ class Started:
     org: Org
     by: str
     list: List
-    filling: Filling
+    filling: Filling | str  # a column, or a capability or template by its key
     rows: int
     cap: int = 115
     then: str = ""
@@ -143,6 +143,12 @@ def _open_ends(until: datetime) -> Iterator[Act]:
     )
     for hours, org, by, source, filling, rows, cap, then in ends:
         yield Started(until - timedelta(hours=hours), org, by, lists[source], fillings[filling], rows, cap, then)
+    # A capability, and a template that Bob asked for and Alice has yet to approve.
+    for hours, by, source, named, rows in (
+        (6, alice, "Seed-stage fintech", "person", 45),
+        (2, bob, "DACH manufacturers", "crm_first", 120),
+    ):
+        yield Started(until - timedelta(hours=hours), ACME, by, lists[source], named, rows)
     for hours, name, source, filling, cap, then in (
         (30, "Northwind Labs", "Conference list", "Find mobile numbers", 12, ""),
         (25, "Tamarind Robotics", "DACH manufacturers", "Opening angle", 60, "halfway"),
