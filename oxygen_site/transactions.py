@@ -20,6 +20,10 @@ LOST_THE_RACE = {"40P01", "40001", "55P03"}
 LOST_THE_SERVER = {"57P01", "57P02", "57P03", "25P03"}
 
 
+class Spoiled(Exception):
+    """A savepoint could not be rolled back to. Django notes that, goes on, and would undo all of it in silence."""
+
+
 class Refused(Exception):
     """What a rule says no with: a stable `code`, a sentence for the user, an HTTP status, facts for the page."""
 
@@ -42,11 +46,14 @@ def intention[T](verb: Callable[[], T | Refused]) -> T:
         try:
             with transaction.atomic(durable=True):
                 answer = verb()
+                if connection.needs_rollback:
+                    raise Spoiled
         except Exception as failure:
             lost = _connection_lost(failure)
             if lost and not connection.in_atomic_block:
                 connection.close()
-            if not tries_left or not (lost or _sqlstate(failure) in LOST_THE_RACE):
+            again = lost or isinstance(failure, Spoiled) or _sqlstate(failure) in LOST_THE_RACE
+            if not tries_left or not again:
                 raise
             time.sleep(random.uniform(0, 0.1 * 2 ** (TRIES - 1 - tries_left)))  # noqa: S311
         else:

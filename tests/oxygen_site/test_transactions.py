@@ -1,5 +1,6 @@
 """An intention happens whole or not at all, and is repeated only when the database failed it."""
 
+import contextlib
 import threading
 
 import psycopg
@@ -171,3 +172,20 @@ def test_a_savepoint_inside_may_fail_without_harm(tally: Tally) -> None:
     intention(verb)
 
     assert tally.read() == [1, 2]
+
+
+def test_a_savepoint_that_cannot_be_rolled_back_to_is_no_silent_success(tally: Tally) -> None:
+    """Django swallows that failure where the verb goes on, and would roll back at the end without a word."""
+
+    def verb() -> str:
+        tally.mark()
+        with contextlib.suppress(IntegrityError), transaction.atomic():
+            if tally.attempts == 1:
+                with connection.cursor() as cursor, psycopg.connect(tally.url, autocommit=True) as other:
+                    cursor.execute("SELECT pg_backend_pid()")
+                    other.execute("SELECT pg_terminate_backend(%s, 5000)", cursor.fetchone())
+            raise IntegrityError("as the queue's, where a job waits already")
+        return "done"
+
+    assert intention(verb) == "done"
+    assert tally.read() == [1]
