@@ -51,7 +51,7 @@ def create(
     if limit is not None and limit < 1:
         raise Refused("invalid_limit", "Name at least one row to run on.", 422, field="limit")
     capped = _cap(cap)
-    return intention(verb)
+    return intention(verb, certain=True)
 
 
 def pause(run: Run, *, by: User) -> Run:
@@ -62,7 +62,7 @@ def pause(run: Run, *, by: User) -> Run:
         ledger.pause(now.org_id, now.id, True)
         return _moved(now, Run.Status.PAUSED, Run.PauseReason.BY_USER)
 
-    return intention(verb)
+    return intention(verb, certain=True)
 
 
 def resume(run: Run, *, by: User) -> Run:
@@ -83,7 +83,7 @@ def resume(run: Run, *, by: User) -> Run:
         wake(moved)
         return moved
 
-    return intention(verb)
+    return intention(verb, certain=True)
 
 
 def cancel(run: Run, *, by: User) -> Run:
@@ -101,7 +101,7 @@ def cancel(run: Run, *, by: User) -> Run:
         standing.end(now, Run.Status.CANCELLED, actor=_actor(by))
         return now
 
-    return intention(verb)
+    return intention(verb, certain=True)
 
 
 def continue_remaining(run: Run, *, cap: Decimal | str | None, by: User) -> Run:
@@ -124,7 +124,7 @@ def continue_remaining(run: Run, *, cap: Decimal | str | None, by: User) -> Run:
         return _started(new, rows)
 
     capped = _cap(cap)
-    return intention(verb)
+    return intention(verb, certain=True)
 
 
 # ------------------------------------------------------------------ a new run
