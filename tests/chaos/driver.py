@@ -72,7 +72,8 @@ def planted(fault: Fault | None, nemesis: psycopg.Connection[Any]) -> Iterator[S
     def commit_watched(driver: Any) -> None:
         pass_by(driver, COMMIT, lambda: commit(driver))
 
-    psycopg.Cursor.execute, psycopg.Connection.commit = execute_watched, commit_watched  # type: ignore[method-assign]
+    psycopg.Cursor.execute = execute_watched  # type: ignore[assignment, method-assign]
+    psycopg.Connection.commit = commit_watched  # type: ignore[assignment, method-assign]
     try:
         yield seen
     finally:
