@@ -29,7 +29,7 @@ def create(name: str, zone: str, *, owner: User | None = None, agency: Agency | 
             Membership.objects.create(org=org, user=owner, role=Role.OWNER)
         return org
 
-    return intention(verb)
+    return intention(verb, certain=True)
 
 
 def add_member(org: Organization, user: User, role: Role) -> Membership:

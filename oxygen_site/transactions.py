@@ -18,6 +18,15 @@ TRIES = 6
 LOST_THE_RACE = {"40P01", "40001", "55P03"}
 # The server goes down, comes up, or threw the connection out (25P03: idle too long, as after a long stop).
 LOST_THE_SERVER = {"57P01", "57P02", "57P03", "25P03"}
+PATIENCE = 15  # seconds; a backend that nobody speaks to any more ends its transaction after ten
+
+
+class Undecided(Exception):
+    """Whether a commit happened could not be learned in time."""
+
+
+class Spoiled(Exception):
+    """A savepoint could not be rolled back to. Django notes that, goes on, and would undo all of it in silence."""
 
 
 class Refused(Exception):
@@ -32,28 +41,52 @@ class Refused(Exception):
         self.facts = facts
 
 
-def intention[T](verb: Callable[[], T | Refused]) -> T:
+def intention[T](verb: Callable[[], T | Refused], *, certain: bool = False) -> T:
     """Run a verb as one durable transaction, again from its beginning where the database failed it.
 
     A verb that raises leaves nothing behind. A verb that returns a Refused is committed first and raised then, so that
-    what it booked on the way (as an expiry before a 402) stays booked.
+    what it booked on the way (as an expiry before a 402) stays booked. `certain`, one statement more, is for verbs that
+    would not answer the same twice: where a commit's answer is lost, the database is asked whether it happened.
     """
     for tries_left in reversed(range(TRIES)):
+        number = None
         try:
             with transaction.atomic(durable=True):
                 answer = verb()
+                if connection.needs_rollback:
+                    raise Spoiled
+                if certain:
+                    number = _ask("SELECT pg_current_xact_id()::text")
         except Exception as failure:
             lost = _connection_lost(failure)
             if lost and not connection.in_atomic_block:
                 connection.close()
-            if not tries_left or not (lost or _sqlstate(failure) in LOST_THE_RACE):
-                raise
-            time.sleep(random.uniform(0, 0.1 * 2 ** (TRIES - 1 - tries_left)))  # noqa: S311
-        else:
-            if isinstance(answer, Refused):
-                raise answer
-            return answer
+            if not (lost and number and _committed(number)):
+                again = lost or isinstance(failure, Spoiled) or _sqlstate(failure) in LOST_THE_RACE
+                if not tries_left or not again:
+                    raise
+                time.sleep(random.uniform(0, 0.1 * 2 ** (TRIES - 1 - tries_left)))  # noqa: S311
+                continue
+        if isinstance(answer, Refused):
+            raise answer
+        return answer
     raise AssertionError("unreachable: the last try returns or raises")
+
+
+def _committed(number: str) -> bool:
+    """Ask what became of a transaction; while its backend is still at it, wait, as long as an idle one may live."""
+    give_up = time.monotonic() + PATIENCE
+    while (status := intention(lambda: _ask("SELECT pg_xact_status(%s::xid8)", number))) == "in progress":
+        if time.monotonic() > give_up:
+            raise Undecided(f"transaction {number} is still in progress")
+        time.sleep(0.05)
+    return status == "committed"
+
+
+def _ask(sql: str, *args: str) -> str:
+    with connection.cursor() as cursor:
+        cursor.execute(sql, args)
+        return cursor.fetchone()[0]
 
 
 def _connection_lost(failure: BaseException) -> bool:

@@ -161,7 +161,7 @@ def claim(run: Run, owner: UUID, n: int) -> list[Call]:
 
     Only as many as their providers may be called now, and nothing new while one of the run's providers is left alone.
     """
-    calls = intention(lambda: None if limits.any_limit(run) else _claim(run, owner, n))
+    calls = intention(lambda: None if limits.any_limit(run) else _claim(run, owner, n), certain=True)
     return _claim_with_leave(run, owner, n) if calls is None else calls
 
 
@@ -175,7 +175,7 @@ def _claim_with_leave(run: Run, owner: UUID, n: int) -> list[Call]:
     leave = limits.take(run, lapsed + Counter({first: fresh}))
     if first in leave:
         fresh = max(0, min(fresh, leave[first].calls - lapsed[first]))
-    return intention(lambda: _claim(run, owner, lapsed.total() + fresh, fresh, leave))
+    return intention(lambda: _claim(run, owner, lapsed.total() + fresh, fresh, leave), certain=True)
 
 
 def _claim(run: Run, owner: UUID, n: int, fresh: int | None = None, leave: Leaves | None = None) -> list[Call]:
@@ -280,13 +280,14 @@ def settle(run: Run, owner: UUID, answers: Sequence[Answer]) -> list[Call]:
     """Settle a batch of answers, one an item; answer the calls that follow at once. What comes late moves nothing."""
     leave = _leave_to_go_on(run, answers)
     try:
-        calls, late = intention(lambda: _settle(run, owner, answers, leave, slow=False))
+        calls, late = intention(lambda: _settle(run, owner, answers, leave, slow=False), certain=True)
     except (ledger.AlreadySettled, ledger.Closed):
-        calls, late = intention(lambda: _settle(run, owner, answers, leave, slow=True))
+        calls, late = intention(lambda: _settle(run, owner, answers, leave, slow=True), certain=True)
     limits.tell(run, answers)
     if late:
         log.warning("run %s: dropped %s late answers of %s", run.id, len(late), owner)
-        intention(lambda: _count(run, late))  # after the settle, which holds items: the run's row is locked before them
+        # After the settle, which holds items: the run's row is locked before them.
+        intention(lambda: _count(run, late), certain=True)
     return calls
 
 

@@ -59,7 +59,7 @@ def create(
     if approved:
         approval.require(table.org, by)
     capped = _cap(cap)
-    return intention(verb)
+    return intention(verb, certain=True)
 
 
 def approve(run: Run, *, by: User, plan: str | None = None) -> Run:
@@ -97,7 +97,7 @@ def pause(run: Run, *, by: User) -> Run:
         ledger.pause(now.org_id, now.id, True)
         return _moved(now, Run.Status.PAUSED, Run.PauseReason.BY_USER)
 
-    return intention(verb)
+    return intention(verb, certain=True)
 
 
 def resume(run: Run, *, by: User) -> Run:
@@ -118,7 +118,7 @@ def resume(run: Run, *, by: User) -> Run:
         wake(moved)
         return moved
 
-    return intention(verb)
+    return intention(verb, certain=True)
 
 
 def cancel(run: Run, *, by: User) -> Run:
@@ -138,7 +138,7 @@ def cancel(run: Run, *, by: User) -> Run:
         standing.end(now, Run.Status.CANCELLED, actor=_actor(by))
         return now
 
-    return intention(verb)
+    return intention(verb, certain=True)
 
 
 def continue_remaining(run: Run, *, cap: Decimal | str | None, by: User) -> Run:
@@ -165,7 +165,7 @@ def continue_remaining(run: Run, *, cap: Decimal | str | None, by: User) -> Run:
         return _started(new, rows)
 
     capped = _cap(cap)
-    return intention(verb)
+    return intention(verb, certain=True)
 
 
 def kind_of(fill: Fill) -> Run.Kind:

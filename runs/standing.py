@@ -87,7 +87,7 @@ def give_back(run: Run) -> Decimal:
     held = Reservation.objects.filter(org=run.org_id, run=run.id, closed_at=None).first()
     if held is None or held.room <= held.needed:
         return ZERO
-    return intention(lambda: ledger.give_back(run.org_id, run.id, actor=f"run:{run.id}"))
+    return intention(lambda: ledger.give_back(run.org_id, run.id, actor=f"run:{run.id}"), certain=True)
 
 
 def rest(run: Run) -> timedelta | None:

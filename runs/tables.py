@@ -34,7 +34,7 @@ def import_csv(org: Organization, name: str, file: IO[bytes]) -> Table:
         Row.objects.bulk_create(made, batch_size=2000)
         return table
 
-    return intention(verb)
+    return intention(verb, certain=True)
 
 
 def add_column(table: Table, key: str, name: str, cascade: Sequence[str]) -> Column:
@@ -55,7 +55,7 @@ def add_column(table: Table, key: str, name: str, cascade: Sequence[str]) -> Col
             raise Refused("column_exists", f"This table has a column {key} already.", 409, "key")
         return column
 
-    return intention(verb)
+    return intention(verb, certain=True)
 
 
 def column_for(table: Table, named: Capability | WorkflowTemplate) -> Column:

@@ -28,6 +28,7 @@ from oxygen_site.transactions import intention
 from tests import effort
 from tests.billing import moves
 from tests.billing.oracle import ZERO, Oracle
+from tests.tally import Tally
 
 UNITS = [Decimal(0), Decimal("0.3333"), Decimal("0.5"), Decimal(1), Decimal("2.25")]
 TOOLS = ["hunter.email_finder", "apollo.person", "openai.summary"]
@@ -309,7 +310,7 @@ class Ledger(RuleBasedStateMachine):
         assert booked == self.oracle.usage
 
 
-def test_any_verbs_in_any_order_come_to_what_the_oracle_says(fresh_database: str) -> None:
+def test_any_verbs_in_any_order_come_to_what_the_oracle_says(fresh_database: str, tally: Tally) -> None:
     Ledger.steps = rounds = 0
     while Ledger.steps < effort.effort(5000):
         run_state_machine_as_test(
@@ -323,4 +324,4 @@ def test_any_verbs_in_any_order_come_to_what_the_oracle_says(fresh_database: str
             ),
         )
         rounds += 1
-    print(f"{Ledger.steps} steps, SEED={effort.SEED}")
+    tally("model steps", Ledger.steps)

@@ -1,12 +1,15 @@
 """An intention happens whole or not at all, and is repeated only when the database failed it."""
 
+import contextlib
 import threading
 
 import psycopg
 import pytest
 from django.db import DatabaseError, IntegrityError, OperationalError, connection, transaction
 
-from oxygen_site.transactions import TRIES, Refused, intention
+from oxygen_site import transactions
+from oxygen_site.transactions import TRIES, Refused, Undecided, intention
+from tests.chaos.driver import AFTER, BEFORE, Fault, planted
 
 
 class Tally:
@@ -171,3 +174,64 @@ def test_a_savepoint_inside_may_fail_without_harm(tally: Tally) -> None:
     intention(verb)
 
     assert tally.read() == [1, 2]
+
+
+def test_a_savepoint_that_cannot_be_rolled_back_to_is_no_silent_success(tally: Tally) -> None:
+    """Django swallows that failure where the verb goes on, and would roll back at the end without a word."""
+
+    def verb() -> str:
+        tally.mark()
+        with contextlib.suppress(IntegrityError), transaction.atomic():
+            if tally.attempts == 1:
+                with connection.cursor() as cursor, psycopg.connect(tally.url, autocommit=True) as other:
+                    cursor.execute("SELECT pg_backend_pid()")
+                    other.execute("SELECT pg_terminate_backend(%s, 5000)", cursor.fetchone())
+            raise IntegrityError("as the queue's, where a job waits already")
+        return "done"
+
+    assert intention(verb) == "done"
+    assert tally.read() == [1]
+
+
+@pytest.mark.parametrize(("how", "attempts"), [(BEFORE, 2), (AFTER, 1)])
+def test_of_a_commit_without_an_answer_the_database_says_whether_it_happened(
+    tally: Tally, how: str, attempts: int
+) -> None:
+    def verb() -> str:
+        tally.mark(tally.attempts)
+        return f"attempt {tally.attempts}"
+
+    with psycopg.connect(tally.url, autocommit=True) as other, planted(Fault(2, how), other) as seen:
+        assert intention(verb, certain=True) == f"attempt {attempts}"
+    assert seen.struck == ("COMMIT", True)
+    assert tally.read() == [attempts - 1]
+
+
+def test_a_refusal_that_was_committed_without_an_answer_is_the_refusal(tally: Tally) -> None:
+    def verb() -> Refused:
+        tally.mark()
+        return Refused("insufficient_credits", "12 credits are missing.", status=402)
+
+    with (
+        psycopg.connect(tally.url, autocommit=True) as other,
+        planted(Fault(2, AFTER), other),
+        pytest.raises(Refused, match="12 credits"),
+    ):
+        intention(verb, certain=True)
+    assert tally.attempts == 1
+
+
+@pytest.mark.parametrize("committed", [True, False])
+def test_a_commit_still_under_way_is_waited_for_and_given_up(
+    tally: Tally, committed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with psycopg.connect(tally.url) as other:
+        (number,) = other.execute("SELECT pg_current_xact_id()::text").fetchone() or [""]
+        end = threading.Timer(0.2, other.commit if committed else other.rollback)
+        monkeypatch.setattr(transactions, "PATIENCE", -1)
+        with pytest.raises(Undecided):
+            transactions._committed(number)
+        monkeypatch.undo()
+        end.start()
+        assert transactions._committed(number) == committed
+        end.join()
