@@ -209,7 +209,14 @@ def only_an_intention_opens_a_transaction(source: Source) -> Iterator[str]:
 
 @rule("billing/usage.py", "connection.cursor().execute('SELECT 1')")
 def raw_sql_stands_in_named_files_only(source: Source) -> Iterator[str]:
-    named = ("billing/ledger.py", "billing/books.py", "runs/dispatch.py", "runs/standing.py", "runs/providers/limits.py", "oxygen_site/")
+    named = (
+        "billing/ledger.py",
+        "billing/books.py",
+        "runs/dispatch.py",
+        "runs/standing.py",
+        "runs/providers/limits.py",
+        "oxygen_site/",
+    )
     if in_rooms(source, "billing", "runs", "oxygen_site") and not source.path.startswith(named):
         for name, call in calls(source):
             if name.rpartition(".")[2] in ("cursor", "raw", "RawSQL", "extra"):
