@@ -7,6 +7,7 @@ from django import forms
 
 from billing.models import Organization
 from runs.models import Column, Item, Provider, Run
+from runs.models.runs import OUTCOMES
 
 
 class RunsFilter(forms.Form):
@@ -16,6 +17,7 @@ class RunsFilter(forms.Form):
 
 class ItemsFilter(forms.Form):
     status = forms.ChoiceField(required=False, choices=Item.Status.choices)
+    calls = forms.ChoiceField(required=False, choices=[(name, name) for name in (*OUTCOMES, "absorbed")])
     row = forms.IntegerField(required=False, min_value=1, max_value=2**31 - 1)
     after = forms.IntegerField(required=False, min_value=1, max_value=2**31 - 1)
 
