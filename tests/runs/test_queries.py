@@ -11,17 +11,16 @@ from django.db.models import QuerySet
 
 from billing.models import Organization, User
 from oxygen_site import clock
-from runs import dispatch, jobs, lifecycle, queries, standing
-from runs.dispatch import Answer, Call
+from runs import dispatch, lifecycle, queries, standing
+from runs.dispatch import Answer
 from runs.models import Attempt, Run
 from runs.models.runs import NOT_CHARGED
 from runs.providers.outcomes import Outcome
-from tests.runs.conftest import start
+from tests.runs.conftest import ME, settle, start
 
 pytestmark = pytest.mark.usefixtures("catalog")
 
 HUNTER, OPENAI = "hunter.email_finder", "openai.ai_column"
-ME = uuid4()
 
 
 def answer(run: Run, n: int, cost: str = "1", outcome: str = "succeeded") -> None:
@@ -124,31 +123,6 @@ def test_items_are_paged_and_filtered(acme: Organization, alice: User, monkeypat
     assert [line.item.number for line in queries.items_page(run, after=4).lines] == [5]
     assert [line.item.number for line in queries.items_page(run, status="failed").lines] == [3]
     assert [line.item.number for line in queries.items_page(run, calls="failed_after_billing").lines] == [3]
-
-
-@pytest.fixture
-def mixed(acme: Organization, alice: User) -> Run:
-    """One row for each way it can go: found, billed too much, empty, refused, charged in vain, given up and answered
-    late, waiting for an answer, pending."""
-    run = start(acme, alice, OPENAI, HUNTER, rows=8, cap=40)
-    found, none = Outcome("succeeded", Decimal(2), "Answered.", {"a": 1}), Outcome("no_result", Decimal(0), "Nothing.")
-    dear = found._replace(cost=Decimal(5), reason="Billed 5; charged the tool's maximum of 3.5, the rest was absorbed.")
-    refused = Outcome("failed_before_billing", Decimal(0), "Refused.")
-    in_vain = Outcome("failed_after_billing", Decimal(1), "Failed after the charge.")
-    calls = dispatch.claim(run, ME, 6)
-    first = [found, dear, none, refused, in_vain]
-    second = settle(run, calls[:5], first)
-    settle(run, second, [none, refused, in_vain])
-    dispatch.unanswered(run, ME, calls[5])
-    clock.advance(timedelta(hours=1))
-    jobs.give_up_overdue()
-    settle(run, calls[5:], [found])
-    dispatch.unanswered(run, ME, dispatch.claim(run, ME, 1)[0])
-    return run
-
-
-def settle(run: Run, calls: list[Call], outcomes: list[Outcome]) -> list[Call]:
-    return dispatch.settle(run, ME, [Answer(call, each, 12) for call, each in zip(calls, outcomes, strict=True)])
 
 
 def test_an_itemized_receipt_adds_up(mixed: Run) -> None:
