@@ -19,7 +19,7 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 
-from billing import books, ledger
+from billing import books, ledger, shortfalls
 from billing.models import Agency, AgencyStaff, Grant, Membership, Organization, User
 from billing.templatetags.credits import credits as written
 from oxygen_site.clock import clock, new_id
@@ -108,8 +108,21 @@ class OrganizationAdmin(admin.ModelAdmin):
         )
 
     def get_urls(self) -> list[URLPattern]:
-        own = path("<uuid:org>/credits/", self.admin_site.admin_view(self.credits_page), name="organization_credits")
-        return [own, *super().get_urls()]
+        gate = self.admin_site.admin_view
+        return [
+            path("<uuid:org>/credits/", gate(self.credits_page), name="organization_credits"),
+            path("shortfalls/", gate(self.shortfalls_page), name="organization_shortfalls"),
+            *super().get_urls(),
+        ]
+
+    def shortfalls_page(self, request: HttpRequest) -> HttpResponse:
+        """Show the grants whose money went back after their credits were captured."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        found, shown = shortfalls.newest(), shortfalls.SHOWN
+        facts = {"title": "Shortfalls", "shortfalls": found[:shown], "more": len(found) > shown, "shown": shown}
+        context = self.admin_site.each_context(request) | facts
+        return TemplateResponse(request, "admin/billing/organization/shortfalls.html", context)
 
     def credits_page(self, request: HttpRequest, org: UUID) -> HttpResponse:
         """Give credits to an org or take some away, each for a reason."""

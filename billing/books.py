@@ -5,18 +5,18 @@ Used by `manage.py reconcile`, the pages' tie-out line, the tests and the nightl
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from django.db import connection, transaction
+from django.db import connection
 
 from billing.models import Account, Draw, Entry, Grant, Proof
 from oxygen_site.clock import clock
+from oxygen_site.transactions import one_snapshot
 
 INVARIANTS: dict[str, str] = {
     "I1 conservation": """
@@ -141,7 +141,7 @@ class Drift:
 def drifts(org: UUID | None = None, *, names: Collection[str] = ALL) -> list[Drift]:
     """Name all that is broken, in one org's books or in all, as of one instant. Empty: proved."""
     found = []
-    with _one_snapshot():
+    with one_snapshot(patient=True):
         for name in names:
             if name == FOLDED:
                 orgs = [org] if org else Account.objects.values_list("org", flat=True)
@@ -265,15 +265,3 @@ def _fold(org: UUID) -> list[Drift]:
         for each in grants
         if left[each.id] != each.remaining
     ]
-
-
-@contextmanager
-def _one_snapshot() -> Iterator[None]:
-    if connection.in_atomic_block:  # the caller's snapshot, whatever it is
-        yield
-        return
-    with transaction.atomic(durable=True):
-        with connection.cursor() as cursor:
-            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-            cursor.execute("SET LOCAL statement_timeout = 0")  # a proof of all books may take its time
-        yield

@@ -1,4 +1,4 @@
-"""Intentions: the one way to open a transaction, and the one place that tries it again.
+"""Intentions: the one way to open a transaction that writes, and the one place that tries it again.
 
 For verbs of lifecycle, purchases and inbox, and for API writes; the verbs of the ledger join what is open and never
 retry. The law: an intention happens whole or not at all. It is repeated when the database could not do it, which is
@@ -7,7 +7,8 @@ safe even where a commit's answer was lost, because every movement has a key mad
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import psycopg
 from django.db import connection, transaction
@@ -87,6 +88,23 @@ def _ask(sql: str, *args: str) -> str:
     with connection.cursor() as cursor:
         cursor.execute(sql, args)
         return cursor.fetchone()[0]
+
+
+@contextmanager
+def one_snapshot(*, patient: bool = False) -> Iterator[None]:
+    """Read everything inside as of one instant, so that figures of several queries add up. It cannot write.
+
+    `patient`: no statement has a time limit.
+    """
+    if connection.in_atomic_block:  # the caller's snapshot, whatever it is
+        yield
+        return
+    with transaction.atomic(durable=True):
+        with connection.cursor() as cursor:
+            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            if patient:
+                cursor.execute("SET LOCAL statement_timeout = 0")
+        yield
 
 
 def _connection_lost(failure: BaseException) -> bool:

@@ -6,12 +6,15 @@ Prices change here or by `sync_catalog`, and only for runs that start later. Not
 from typing import Any
 
 from django.contrib import admin
+from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 
 from runs import doubts
 from runs.models import Capability, Integration, Provider, Run, Table, Tool, WorkflowTemplate
+
+EVERY = "None: every call was answered."
 
 
 class ToolInline(admin.TabularInline):
@@ -96,9 +99,19 @@ class RunAdmin(ReadOnly, admin.ModelAdmin):
         return [own, *super().get_urls()]
 
     def doubts_page(self, request: HttpRequest) -> HttpResponse:
-        calls = (
-            ("Calls without a usable answer, still held for", doubts.unanswered(), "None: every call was answered."),
-            ("Calls given up as unknown, nothing was charged", doubts.given_up(), "None."),
-        )
-        facts = {"title": "In doubt", "calls": calls, "oddities": doubts.oddities()}
+        """Show what is in doubt, list by list; nothing can be changed here."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        shown = doubts.SHOWN
+        lists = [
+            {"name": name, "caption": caption, "rows": found[:shown], "more": len(found) > shown, "none": none}
+            for name, caption, found, none in (
+                ("waiting", "Calls without a usable answer, still held for", doubts.unanswered(), EVERY),
+                ("unknown", "Calls given up as unknown, nothing was charged", doubts.given_up(), "None."),
+                ("absorbed", "Calls of which Oxygen absorbed something", doubts.absorbed(), "None."),
+                ("unreadable", "Calls whose cost could not be read, result kept", doubts.unreadable(), "None."),
+                ("odd", "Runs with something absorbed, in conflict or late", doubts.oddities(), "None."),
+            )
+        ]
+        facts = {"title": "In doubt", "lists": lists, "shown": shown}
         return TemplateResponse(request, "admin/runs/run/doubts.html", self.admin_site.each_context(request) | facts)

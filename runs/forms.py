@@ -10,6 +10,7 @@ from django.urls import reverse
 
 from billing.models import Organization
 from runs.models import Capability, Column, Fill, Item, Provider, Run, Table, WorkflowTemplate
+from runs.models.runs import OUTCOMES
 
 FOLLOW = {"hx-trigger": "change", "hx-target": "#plan", "hx-swap": "outerHTML", "hx-disabled-elt": "#id_fill"}
 
@@ -21,6 +22,7 @@ class RunsFilter(forms.Form):
 
 class ItemsFilter(forms.Form):
     status = forms.ChoiceField(required=False, choices=Item.Status.choices)
+    calls = forms.ChoiceField(required=False, choices=[(name, name) for name in (*OUTCOMES, "absorbed")])
     row = forms.IntegerField(required=False, min_value=1, max_value=2**31 - 1)
     after = forms.IntegerField(required=False, min_value=1, max_value=2**31 - 1)
 

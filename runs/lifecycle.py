@@ -86,7 +86,7 @@ def approve(run: Run, *, by: User, plan: str | None = None) -> Run:
         return now
 
     approval.require(run.org, by)
-    return intention(verb)
+    return intention(verb, certain=True)
 
 
 def pause(run: Run, *, by: User) -> Run:

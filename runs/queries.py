@@ -7,18 +7,22 @@ reservation and entries, never from adding up what attempts claim.
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
+from itertools import groupby
 from typing import Any
 from uuid import UUID
 
-from django.db.models import FETCH_RAISE, Case, Count, Q, QuerySet, Value, When
+from django.conf import settings
+from django.db.models import FETCH_RAISE, Case, Count, Q, QuerySet, Sum, Value, When
 
 from billing.models import Entry, Organization, Reservation
 from runs.cascade import ZERO, plain
 from runs.models import Attempt, Integration, Item, Provider, Run
+from runs.models.runs import NOT_CHARGED, OUTCOMES
 
 PAGE = 50
+IN_VAIN = ("failed_after_billing", "unknown")  # the outcomes of which a person wants to see every row
 
 
 @dataclass(frozen=True)
@@ -54,12 +58,6 @@ class RunCard:
     def drawn(self) -> Decimal:
         """What it reserved at its start."""
         return self.reserved + self.released
-
-    @property
-    def tabs(self) -> list[tuple[str | None, str, int]]:
-        """The items by status: value, name and how many; first all of them, and none that are empty."""
-        counts = [(status.value, status.label.lower(), getattr(self, status)) for status in Item.Status]
-        return [(None, "all", sum(count for _, _, count in counts)), *(tab for tab in counts if tab[2])]
 
     @property
     def room(self) -> Decimal:
@@ -107,6 +105,59 @@ class RunCard:
 
 
 @dataclass(frozen=True)
+class OutcomeLine:
+    """The settled calls of one outcome, and what they captured."""
+
+    outcome: str
+    calls: int
+    captured: Decimal
+
+
+@dataclass(frozen=True)
+class Tab:
+    """Some of a run's rows: those of one status, or with calls of one kind; neither is all of them."""
+
+    label: str
+    rows: int
+    status: str | None = None
+    calls: str | None = None
+
+
+@dataclass(frozen=True)
+class ItemizedReceipt:
+    """A run's figures, and its settled calls by outcome; what these captured adds up to what the run did."""
+
+    card: RunCard
+    outcomes: list[OutcomeLine]
+    rows_in_vain: dict[str, int]  # with calls that were charged, then failed, or were given up
+    late: int  # answers that came after their calls had been given up
+    late_cost: Decimal  # what these say they cost
+
+    @property
+    def calls(self) -> int:
+        return sum(line.calls for line in self.outcomes)
+
+    @property
+    def column(self) -> list[Decimal]:
+        return [self.card.captured, *(line.captured for line in self.outcomes)]
+
+    @property
+    def paid_in_vain(self) -> OutcomeLine | None:
+        """The calls that were charged, then failed."""
+        return next((line for line in self.outcomes if line.outcome == "failed_after_billing"), None)
+
+    @property
+    def tabs(self) -> list[Tab]:
+        """The rows by status, then by what is odd with their calls; first all of them, and none that are empty."""
+        tabs = [
+            *(Tab(status.label.lower(), getattr(self.card, status), status=status.value) for status in Item.Status),
+            Tab("charged, then failed", self.rows_in_vain["failed_after_billing"], calls="failed_after_billing"),
+            Tab("unknown", self.rows_in_vain["unknown"] + self.card.unknown, calls="unknown"),
+        ]
+        return [Tab("all", sum(tab.rows for tab in tabs if tab.status)), *(tab for tab in tabs if tab.rows)]
+
+
+@dataclass(frozen=True)
 class AccountLine:
     """A provider, and since when the org's own account at it is connected; its credential is nowhere to be read."""
 
@@ -136,6 +187,20 @@ class AttemptLine:
     credits: Decimal | None
     absorbed: Decimal
 
+    @property
+    def given_up_at(self) -> datetime | None:
+        """When at the latest a call that was sent is given up, if no usable answer comes."""
+        sent = self.attempt.sent_at
+        return sent and sent + timedelta(seconds=settings.UNKNOWN_SECONDS)
+
+
+@dataclass(frozen=True)
+class StepLine:
+    """What came of one tool: its last try, after those that it refused uncharged."""
+
+    last: AttemptLine
+    refused: list[AttemptLine]
+
 
 @dataclass(frozen=True)
 class ItemLine:
@@ -151,6 +216,12 @@ class ItemLine:
         return next(filter(None, (person, *named, *cells.values())), "An empty row")
 
     @property
+    def steps(self) -> list[StepLine]:
+        """The calls by tool, in the order of the cascade."""
+        by_tool = [list(lines) for _, lines in groupby(self.attempts, lambda line: line.attempt.step)]
+        return [StepLine(tries[-1], tries[:-1]) for tries in by_tool]
+
+    @property
     def credits(self) -> Decimal:
         return sum((line.credits or ZERO for line in self.attempts), ZERO)
 
@@ -162,7 +233,7 @@ class ItemsPage:
 
     @property
     def column(self) -> list[Decimal]:
-        return [line.credits for line in self.lines]
+        return [call.credits for line in self.lines for call in line.attempts if call.credits is not None]
 
 
 def accounts(org: Organization) -> list[AccountLine]:
@@ -195,17 +266,39 @@ def receipt(run: Run) -> RunCard:
     return _cards([run])[0]
 
 
+def itemized_receipt(run: Run) -> ItemizedReceipt:
+    """A run's figures with its calls by outcome. Four queries; what they read grows with the run, not what they say."""
+    settled = Entry.objects.filter(org=run.org_id, source=run.id, item__gt=0).values_list("outcome")
+    by_outcome = {
+        outcome: OutcomeLine(outcome, calls, captured)
+        for outcome, calls, captured in settled.annotate(calls=Count("item"), captured=Sum("amount"))
+    }
+    rows, late, late_cost = dict.fromkeys(IN_VAIN, 0), 0, ZERO
+    in_vain = run.attempts.filter(outcome__in=IN_VAIN).order_by().values_list("outcome")
+    facts = {"rows": Count("item", distinct=True), "late": Count("absorbed"), "cost": Sum("absorbed", default=ZERO)}
+    for outcome, count, answered, cost in in_vain.annotate(**facts):
+        rows[outcome], late, late_cost = count, late + answered, late_cost + cost
+    outcomes = [by_outcome[outcome] for outcome in OUTCOMES if outcome in by_outcome]
+    return ItemizedReceipt(receipt(run), outcomes, rows, late, late_cost)
+
+
 def items_page(
-    run: Run, *, after: int = 0, status: str | None = None, outcome: str | None = None, number: int | None = None
+    run: Run, *, after: int = 0, status: str | None = None, calls: str | None = None, number: int | None = None
 ) -> ItemsPage:
-    """A run's items by number with their attempts, fifty a page. Three queries."""
+    """A run's items by number with their attempts, fifty a page. Three queries.
+
+    `calls`: only items with a call of that outcome, with one nobody knows the outcome of yet (they are `unknown` too),
+    or with one of which something was `absorbed`.
+    """
     items = run.items.select_related("row").filter(number__gt=after).order_by("number")
     if number:
         items = items.filter(number=number)
     if status:
         items = items.filter(status=status)
-    if outcome:
-        items = items.filter(number__in=run.attempts.filter(outcome=outcome).values("item"))
+    if calls:
+        such = run.attempts.filter(NOT_CHARGED if calls == "absorbed" else Q(outcome=calls)).order_by()
+        wanted = Q(number__in=such.values("item"))
+        items = items.filter(wanted | Q(unanswered_at__isnull=False) if calls == "unknown" else wanted)
     found = list(items.fetch_mode(FETCH_RAISE)[: PAGE + 1])
     shown = found[:PAGE]
     numbers = [item.number for item in shown]

@@ -7,10 +7,11 @@ refusal stands in place, beside the run it is about, with its status.
 from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import UUID
 
 from django.core.exceptions import PermissionDenied
-from django.http import Http404, HttpResponse
+from django.http import Http404, HttpResponse, QueryDict
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
@@ -21,7 +22,7 @@ from billing import access, balance
 from billing.access import OrgRequest, org_page
 from oxygen_site.clock import clock
 from oxygen_site.htmx import page
-from oxygen_site.transactions import Refused
+from oxygen_site.transactions import Refused, one_snapshot
 from runs import accounts as own_accounts
 from runs import approval, lifecycle, queries, today
 from runs.cascade import ZERO, plain
@@ -35,6 +36,7 @@ PIECES = ("run", "receipt", "items")  # of a run's page
 
 @require_safe
 @org_page(may="read")
+@one_snapshot()
 def index(request: OrgRequest) -> HttpResponse:
     asked = _filters(RunsFilter(request.GET))
     context = {
@@ -50,6 +52,7 @@ def index(request: OrgRequest) -> HttpResponse:
 
 @require_safe
 @org_page(may="read")
+@one_snapshot()
 def attention(request: OrgRequest) -> HttpResponse:
     """The live runs' figures, for a page that watches them; the whole card once a run began, stopped or ended."""
     state = attended(queries.attention(request.org))
@@ -273,15 +276,30 @@ def _show(request: OrgRequest, run: Run, refusal: Refused | None = None) -> Http
 
 
 def _context(request: OrgRequest, run: Run, refusal: Refused | None) -> dict[str, Any]:
-    asked = _filters(ItemsFilter(request.GET))
+    query = _query(request)
+    asked = _filters(ItemsFilter(query))
+    after, status, calls, number = asked["after"] or 0, asked["status"], asked["calls"], asked["row"]
+    with one_snapshot():
+        receipt = queries.itemized_receipt(run)
+        items = queries.items_page(run, after=after, status=status, calls=calls, number=number)
     return {
         "section": "runs",
         "run": run,
-        "card": queries.receipt(run),
+        "receipt": receipt,
+        "card": receipt.card,
         "refusal": refusal,
+        "query": query,
         "asked": asked,
-        "items": queries.items_page(run, after=asked["after"] or 0, status=asked["status"], number=asked["row"]),
+        "items": items,
     }
+
+
+def _query(request: OrgRequest) -> QueryDict:
+    """The page's filters; a poll or an action has an address of its own, and answers the page as it stands."""
+    htmx = request.htmx  # type: ignore[attr-defined]
+    if (htmx.target or "").rpartition("#")[2] in ("run", "receipt") and htmx.current_url:
+        return QueryDict(urlsplit(htmx.current_url).query)
+    return request.GET
 
 
 def _run(request: OrgRequest, run_id: UUID) -> Run:
@@ -291,7 +309,7 @@ def _run(request: OrgRequest, run_id: UUID) -> Run:
 
 def _filters(form: Any) -> dict[str, Any]:
     if not form.is_valid():
-        raise Http404("There is no such status, row or place in the list.")
+        raise Http404("There is no such status, kind of call, row or place in the list.")
     return dict(form.cleaned_data)
 
 

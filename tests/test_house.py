@@ -197,9 +197,8 @@ def no_view_and_no_template_tag_writes(source: Source) -> Iterator[str]:
 @rule("billing/orgs.py", "with transaction.atomic(): pass")
 def only_an_intention_opens_a_transaction(source: Source) -> Iterator[str]:
     opens = {
-        "oxygen_site/transactions.py": "the intention itself",
+        "oxygen_site/transactions.py": "the intention itself, and one snapshot, read only",
         "oxygen_site/jobs.py": "a savepoint, so that asking twice breaks nothing",
-        "billing/books.py": "one snapshot, read only",
     }
     if in_rooms(source, "billing", "runs", "oxygen_site") and source.path not in opens:
         for node in ast.walk(source.tree):

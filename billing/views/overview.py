@@ -9,12 +9,14 @@ from billing.access import OrgRequest, org_page
 from billing.forms import OverviewFilter
 from oxygen_site.clock import clock
 from oxygen_site.htmx import page
+from oxygen_site.transactions import one_snapshot
 
 FRAGMENTS = ("usage", "charges")
 
 
 @require_safe
 @org_page(may="read")
+@one_snapshot()
 def overview(request: OrgRequest) -> HttpResponse:
     asked = OverviewFilter(request.GET)
     if not asked.is_valid():

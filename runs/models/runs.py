@@ -15,8 +15,12 @@ from django.utils.functional import cached_property
 
 from billing.models.credits import CreditsField
 from runs.cascade import Step, place
+from runs.providers.outcomes import ABSORBED, UNREADABLE
 
 OUTCOMES = ("succeeded", "no_result", "failed_before_billing", "failed_after_billing", "unknown")
+# Attempts for which a provider billed what nobody was charged: above its maximum, or after it was given up.
+NOT_CHARGED = Q(reason__endswith=ABSORBED) | Q(absorbed__gt=0)
+NOT_READ = Q(reason__endswith=UNREADABLE)
 
 
 class Run(models.Model):
@@ -212,7 +216,15 @@ class Attempt(models.Model):
     reason = models.CharField(max_length=200, blank=True, help_text="Why it cost what it cost, for a person.")
 
     class Meta:
-        indexes = (models.Index(fields=("sent_at",), name="attempt_given_up", condition=Q(outcome="unknown")),)
+        indexes = (
+            models.Index(fields=("sent_at",), name="attempt_given_up", condition=Q(outcome="unknown")),
+            models.Index(
+                fields=("run", "item"),
+                name="attempt_in_vain",
+                condition=Q(outcome__in=("failed_after_billing", "unknown")),
+            ),
+            models.Index(fields=("run", "item"), name="attempt_odd_cost", condition=NOT_CHARGED | NOT_READ),
+        )
         constraints = (
             models.CheckConstraint(
                 condition=Q(outcome__isnull=True, settled_at__isnull=True)

@@ -57,6 +57,10 @@ class Outcome(NamedTuple):
     pause: int | None = None
 
 
+# What an attempt's reason ends with where operators look at its cost. An index and their lists go by these very words.
+ABSORBED = "the rest was absorbed."
+UNREADABLE = "The cost could not be read; nothing was charged."
+
 GIVEN_UP = Outcome(
     "unknown", Decimal(0), "No usable answer came. It was given up, and nothing was charged.", health=Health.UNASKED
 )
@@ -116,7 +120,7 @@ def _refused(status: int, headers: Mapping[str, str], said: dict[str, Any], step
         return None
     error = said.get("error")
     words = error.get("message") if isinstance(error, dict) else None
-    what = _clean(str(words or REFUSED.get(status, f"error {status}"))).rstrip(".")[:100]
+    what = _clean(str(words or REFUSED.get(status, f"error {status}"))).rstrip(".")[:80]  # a whole reason fits
     reference, health, asked = _reference(said), _health(status), _asked_to_wait(status, headers)
     if charged is not None and _credits(charged) != 0:
         cost, why = _billed(said, "charged", step)
@@ -135,12 +139,9 @@ def _billed(said: dict[str, Any], name: str, step: Step) -> tuple[Decimal, str]:
     if cost is None and said.get(name) is None and step.flat:
         return step.price, f"No cost was named; the price is {plain(step.price)}."
     if cost is None:
-        return Decimal(0), "The cost could not be read; nothing was charged."
+        return Decimal(0), UNREADABLE
     if cost > step.maximum:
-        return (
-            cost,
-            f"Billed {plain(cost)}; charged the tool's maximum of {plain(step.maximum)}, the rest was absorbed.",
-        )
+        return cost, f"Billed {plain(cost)}; charged the tool's maximum of {plain(step.maximum)}, {ABSORBED}"
     return cost, f"Charged {plain(cost)}." if cost else "Free of charge."
 
 

@@ -7,8 +7,10 @@ from django.test import Client
 from django.urls import reverse
 
 from billing import books, orgs
-from billing.models import Entry, Organization, User
+from billing.models import Entry, Grant, Organization, User
 from oxygen_site.clock import new_id
+from oxygen_site.transactions import intention
+from tests.billing import moves
 
 
 @pytest.fixture
@@ -107,3 +109,50 @@ def test_an_operator_sees_and_sets_the_approval_threshold(
     answer = client.post(url, {"name": "Acme", "agency": "", "approval_threshold": typed} | no_members)
     assert answer.status_code == status
     assert Organization.objects.get(pk=acme.pk).approval_threshold == kept
+
+
+# ------------------------------------------------------------------ shortfalls
+
+
+def spend(org: Organization, credits: int) -> None:
+    """Let a run capture so many credits, and close."""
+
+    def verb() -> None:
+        run = moves.open_run(org.pk, credits, begin=1, unit=credits)
+        moves.settle(org.pk, run, moves.attempt(1, credits, credits))
+        moves.close(org.pk, run)
+
+    intention(verb)
+
+
+def shortfalls(client: Client) -> list[tuple[Organization, Decimal]]:
+    answer = client.get(reverse("admin:organization_shortfalls"))
+    return [(line.org, line.short) for line in answer.context["shortfalls"]]
+
+
+def test_money_that_went_back_after_its_credits_were_captured_is_a_shortfall(
+    client: Client, operator: User, acme: Organization, globex: Organization
+) -> None:
+    grant = Grant.objects.get(org=acme.pk).id
+    spend(acme, 70)
+    intention(lambda: moves.owe(acme.pk, grant, 30))
+    intention(lambda: moves.owe(globex.pk, Grant.objects.get(org=globex.pk).id, 100))
+    assert shortfalls(client) == []
+    intention(lambda: moves.owe(acme.pk, grant, 100))
+    assert shortfalls(client) == [(acme, Decimal(70))]
+    assert (
+        reverse("admin:billing_organization_change", args=[acme.pk])
+        in client.get(reverse("admin:organization_shortfalls")).text
+    )
+    assert books.drifts() == []
+
+
+def test_credits_held_by_an_open_run_are_no_shortfall_yet(client: Client, operator: User, acme: Organization) -> None:
+    intention(lambda: moves.open_run(acme.pk, 70))
+    intention(lambda: moves.owe(acme.pk, Grant.objects.get(org=acme.pk).id, 100))
+    assert shortfalls(client) == []
+
+
+def test_staff_without_the_permission_see_no_shortfalls(client: Client, operator: User) -> None:
+    User.objects.filter(pk=operator.pk).update(is_superuser=False)
+    assert client.get(reverse("admin:organization_shortfalls")).status_code == 403

@@ -18,7 +18,7 @@ from billing.models import User
 from oxygen_site.postgres import CLONE
 from runs.models import Run
 from runs.worker import drive_to_rest
-from tests.runs.conftest import _catalog_file, _providers, catalog, providers  # noqa: F401  (fixtures)
+from tests.runs.conftest import _catalog_file, _providers, catalog, mixed, providers  # noqa: F401  (fixtures)
 
 os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"  # Playwright's own loop runs in this thread
 

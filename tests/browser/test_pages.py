@@ -39,9 +39,11 @@ def faults(page: Page) -> list[Any]:
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390])
-def test_no_page_has_anything_for_axe_to_find(window: Open, alice: User, busy: Run, theme: str, width: int) -> None:
+def test_no_page_has_anything_for_axe_to_find(
+    window: Open, alice: User, busy: Run, mixed: Run, theme: str, width: int
+) -> None:
     page = window(alice, color_scheme=theme, viewport={"width": width, "height": 900})
-    own = f"/orgs/acme/runs/{busy.id}/"
+    own, odd = f"/orgs/acme/runs/{busy.id}/", f"/orgs/acme/runs/{mixed.id}/"
     asked = f"/orgs/acme/runs/{Run.objects.get(status='awaiting_approval').id}/"
     for address in (
         "/orgs/acme/billing/",
@@ -49,6 +51,11 @@ def test_no_page_has_anything_for_axe_to_find(window: Open, alice: User, busy: R
         "/orgs/acme/runs/",
         "/orgs/acme/runs/new/",
         own,
+        odd,
+        f"{odd}?calls=failed_after_billing",
+        f"{odd}?calls=unknown",
+        f"{odd}?calls=absorbed",
+        f"{odd}?row=5",
         f"{own}cancel/",
         f"{own}continue/",
         asked,
@@ -65,6 +72,29 @@ def test_no_page_has_anything_for_axe_to_find(window: Open, alice: User, busy: R
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), (
             f"{address} is wider than the screen"
         )
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_what_operators_look_after_has_nothing_for_axe_to_find(window: Open, mixed: Run, theme: str) -> None:
+    operator = User.objects.create_superuser("ops@oxygen.example", "a long enough password")
+    page = window(operator, color_scheme=theme)
+    for address in ("/admin/runs/run/doubts/", "/admin/billing/organization/shortfalls/"):
+        answer = page.goto(address)
+        assert answer
+        assert answer.status == 200, address
+        assert faults(page) == [], address
+
+
+def test_a_kind_of_rows_is_found_by_its_tab_and_back_leads_back(window: Open, alice: User, mixed: Run) -> None:
+    page = window(alice)
+    page.goto(f"/orgs/acme/runs/{mixed.id}/")
+    page.get_by_role("link", name="charged, then failed 1").click()
+    expect(page.locator("#items tbody tr")).to_have_count(1)
+    expect(page.locator("#items [aria-current]")).to_have_text("charged, then failed 1")
+    page.get_by_role("link", name="unknown 2").click()
+    expect(page.locator("#items tbody tr")).to_have_count(2)
+    page.go_back()
+    expect(page.locator("#items [aria-current]")).to_have_text("charged, then failed 1")
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

@@ -8,7 +8,7 @@ import pytest
 from django.db import DatabaseError, IntegrityError, OperationalError, connection, transaction
 
 from oxygen_site import transactions
-from oxygen_site.transactions import TRIES, Refused, Undecided, intention
+from oxygen_site.transactions import TRIES, Refused, Undecided, intention, one_snapshot
 from tests.chaos.driver import AFTER, BEFORE, Fault, planted
 
 
@@ -235,3 +235,49 @@ def test_a_commit_still_under_way_is_waited_for_and_given_up(
         end.start()
         assert transactions._committed(number) == committed
         end.join()
+
+
+# ------------------------------------------------------------------ one snapshot
+
+
+def marks() -> list[int]:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT mark FROM tally ORDER BY 1")
+        return [mark for (mark,) in cursor.fetchall()]
+
+
+def test_what_is_committed_meanwhile_is_not_seen_in_a_snapshot(tally: Tally) -> None:
+    with one_snapshot():
+        assert marks() == []
+        with psycopg.connect(tally.url) as other:
+            other.execute("INSERT INTO tally VALUES (1)")
+        assert marks() == []
+    assert marks() == [1]
+
+
+def test_a_snapshot_inside_another_is_the_same(tally: Tally) -> None:
+    with one_snapshot():
+        assert marks() == []
+        with psycopg.connect(tally.url) as other:
+            other.execute("INSERT INTO tally VALUES (1)")
+        with one_snapshot():
+            assert marks() == []
+
+
+def test_nothing_is_written_in_a_snapshot(tally: Tally) -> None:
+    with pytest.raises(DatabaseError, match="read-only"), one_snapshot():
+        tally.mark()
+    assert tally.read() == []
+
+
+def test_only_a_patient_snapshot_has_no_time_limit(fresh_database: str) -> None:
+    def limit() -> str:
+        with connection.cursor() as cursor:
+            cursor.execute("SHOW statement_timeout")
+            return str(cursor.fetchone()[0])
+
+    with one_snapshot():
+        usual = limit()
+    with one_snapshot(patient=True):
+        assert limit() == "0" != usual
+    assert limit() == usual

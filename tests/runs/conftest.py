@@ -4,10 +4,12 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import timedelta
 from decimal import Decimal
 from io import BytesIO, StringIO
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import httpx2
 import pytest
@@ -15,9 +17,12 @@ from django.core.management import call_command
 
 from billing import books
 from billing.models import Organization, Reservation, User
-from runs import accounts, lifecycle
+from oxygen_site import clock
+from runs import accounts, dispatch, jobs, lifecycle
+from runs.dispatch import Answer, Call
 from runs.management.commands.sync_catalog import CATALOG
 from runs.models import Column, Provider, Run, Table
+from runs.providers.outcomes import ABSORBED, Outcome
 from runs.tables import add_column, import_csv
 
 SURE = {"latency": 0, "rates": {}, "finds": 1}
@@ -65,6 +70,8 @@ def providers(_providers: Providers, settings: Any, monkeypatch: pytest.MonkeyPa
     _providers.reset()
     return _providers
 
+
+ME = uuid4()  # a worker
 
 TOOLS = {
     "apollo.job_changes",
@@ -129,3 +136,28 @@ def booked(run: Run) -> Reservation:
 def assert_books_hold(*orgs: Organization) -> None:
     for org in orgs:
         assert books.drifts(org.id) == []
+
+
+def settle(run: Run, calls: list[Call], outcomes: list[Outcome]) -> list[Call]:
+    return dispatch.settle(run, ME, [Answer(call, each, 12) for call, each in zip(calls, outcomes, strict=True)])
+
+
+@pytest.fixture
+def mixed(acme: Organization, alice: User, catalog: None) -> Run:
+    """One row for each way it can go: found, billed too much, empty, refused, charged in vain, given up and answered
+    late, waiting for an answer, pending."""
+    run = start(acme, alice, "openai.ai_column", "hunter.email_finder", rows=8, cap=40)
+    found, none = Outcome("succeeded", Decimal(2), "Answered.", {"a": 1}), Outcome("no_result", Decimal(0), "Nothing.")
+    dear = found._replace(cost=Decimal(5), reason=f"Billed 5; charged the tool's maximum of 3.5, {ABSORBED}")
+    refused = Outcome("failed_before_billing", Decimal(0), "Refused.")
+    in_vain = Outcome("failed_after_billing", Decimal(1), "Failed after the charge.")
+    calls = dispatch.claim(run, ME, 6)
+    first = [found, dear, none, refused, in_vain]
+    second = settle(run, calls[:5], first)
+    settle(run, second, [none, refused, in_vain])
+    dispatch.unanswered(run, ME, calls[5])
+    clock.advance(timedelta(hours=1))
+    jobs.give_up_overdue()
+    settle(run, calls[5:], [found])
+    dispatch.unanswered(run, ME, dispatch.claim(run, ME, 1)[0])
+    return run

@@ -1,17 +1,22 @@
 """What the pages are told about runs, at a cost that does not grow."""
 
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import uuid4
 
 import pytest
+from django.db import connection
+from django.db.models import QuerySet
 
 from billing.models import Organization, User
+from oxygen_site import clock
 from runs import dispatch, lifecycle, queries, standing
 from runs.dispatch import Answer
-from runs.models import Run
+from runs.models import Attempt, Run
+from runs.models.runs import NOT_CHARGED
 from runs.providers.outcomes import Outcome
-from tests.runs.conftest import start
+from tests.runs.conftest import ME, settle, start
 
 pytestmark = pytest.mark.usefixtures("catalog")
 
@@ -117,7 +122,92 @@ def test_items_are_paged_and_filtered(acme: Organization, alice: User, monkeypat
     assert ([line.item.number for line in page.lines], page.next) == ([1, 2], 2)
     assert [line.item.number for line in queries.items_page(run, after=4).lines] == [5]
     assert [line.item.number for line in queries.items_page(run, status="failed").lines] == [3]
-    assert [line.item.number for line in queries.items_page(run, outcome="failed_after_billing").lines] == [3]
+    assert [line.item.number for line in queries.items_page(run, calls="failed_after_billing").lines] == [3]
+
+
+def test_an_itemized_receipt_adds_up(mixed: Run) -> None:
+    receipt = queries.itemized_receipt(mixed)
+    assert [(line.outcome, line.calls, line.captured) for line in receipt.outcomes] == [
+        ("succeeded", 2, Decimal("5.5")),
+        ("no_result", 2, 0),
+        ("failed_before_billing", 2, 0),
+        ("failed_after_billing", 2, 2),
+        ("unknown", 1, 0),
+    ]
+    assert sum(line.captured for line in receipt.outcomes) == receipt.card.captured == Decimal("7.5")
+    assert receipt.calls == 9
+    assert receipt.paid_in_vain
+    assert receipt.paid_in_vain.captured == 2
+    assert (receipt.card.absorbed, receipt.late, receipt.late_cost) == (Decimal("1.5"), 1, 2)
+
+
+def test_tabs_count_rows_and_none_is_empty(mixed: Run) -> None:
+    tabs = {tab.label: (tab.rows, tab.status, tab.calls) for tab in queries.itemized_receipt(mixed).tabs}
+    assert tabs == {
+        "all": (8, None, None),
+        "pending": (1, "pending", None),
+        "running": (1, "running", None),
+        "succeeded": (3, "succeeded", None),
+        "failed": (3, "failed", None),
+        "charged, then failed": (1, None, "failed_after_billing"),
+        "unknown": (2, None, "unknown"),
+    }
+    for label, (rows, status, calls) in tabs.items():
+        assert len(queries.items_page(mixed, status=status, calls=calls).lines) == rows, label
+
+
+@pytest.mark.parametrize(
+    ("calls", "rows"),
+    [
+        ("succeeded", [1, 2]),
+        ("no_result", [3]),
+        ("failed_before_billing", [4]),
+        ("failed_after_billing", [5]),
+        ("unknown", [6, 7]),
+        ("absorbed", [2, 6]),
+    ],
+)
+def test_rows_are_found_by_what_became_of_their_calls(mixed: Run, calls: str, rows: list[int]) -> None:
+    assert [line.item.number for line in queries.items_page(mixed, calls=calls).lines] == rows
+
+
+def test_a_receipt_of_a_run_without_calls_has_nothing_to_itemize(acme: Organization, alice: User) -> None:
+    receipt = queries.itemized_receipt(start(acme, alice, HUNTER, rows=2, cap=2))
+    assert (receipt.outcomes, receipt.calls, receipt.paid_in_vain, receipt.late) == ([], 0, None, 0)
+    assert [(tab.label, tab.rows) for tab in receipt.tabs] == [("all", 2), ("pending", 2)]
+
+
+def test_the_tries_of_one_tool_stand_together(acme: Organization, alice: User) -> None:
+    run = start(acme, alice, HUNTER, "prospeo.email_finder", rows=1, cap=2)
+    throttled = Outcome("failed_before_billing", Decimal(0), "Refused: too many requests.", wait=0)
+    for _ in range(2):
+        settle(run, dispatch.claim(run, ME, 1), [throttled])
+    second = settle(run, dispatch.claim(run, ME, 1), [Outcome("no_result", Decimal(0), "Nothing.")])
+    settle(run, second, [Outcome("succeeded", Decimal(1), "Answered.", {"a": 1})])
+    (line,) = queries.items_page(run).lines
+    assert [(step.last.attempt.tool, step.last.credits, len(step.refused)) for step in line.steps] == [
+        (HUNTER, 0, 2),
+        ("prospeo.email_finder", 1, 0),
+    ]
+
+
+def test_what_waits_says_until_when(mixed: Run) -> None:
+    (step,) = queries.items_page(mixed, number=7).lines[0].steps
+    assert step.last.given_up_at
+    assert timedelta(minutes=59) < step.last.given_up_at - clock.clock() <= timedelta(hours=1)
+
+
+def plan(attempts: QuerySet[Attempt]) -> str:
+    """How the database reads them where there are many; a handful it would rather read through."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL enable_seqscan = off")
+    return attempts.values("item").order_by().explain()
+
+
+def test_calls_in_vain_are_found_by_their_index_however_long_the_run(mixed: Run) -> None:
+    assert "attempt_in_vain" in plan(mixed.attempts.filter(outcome__in=queries.IN_VAIN))
+    assert "attempt_in_vain" in plan(mixed.attempts.filter(outcome="failed_after_billing"))
+    assert "attempt_odd_cost" in plan(mixed.attempts.filter(NOT_CHARGED))
 
 
 @pytest.mark.parametrize("runs", [1, 4])
@@ -134,3 +224,5 @@ def test_lists_cost_the_same_however_long(
         queries.items_page(cards[0].run)
     with django_assert_num_queries(2):
         queries.receipt(cards[0].run)
+    with django_assert_num_queries(4):
+        queries.itemized_receipt(cards[0].run)

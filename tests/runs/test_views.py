@@ -1,6 +1,7 @@
 """The runs' pages and what a person may say to a run, with htmx and without."""
 
 import re
+from decimal import Decimal
 from typing import Any
 from uuid import uuid4
 
@@ -11,8 +12,10 @@ from django.urls import reverse
 from billing import books
 from billing.models import Organization, Role, User
 from billing.orgs import add_member
-from runs import lifecycle
+from runs import dispatch, lifecycle
+from runs.dispatch import Answer
 from runs.models import Column, Run
+from runs.providers.outcomes import ABSORBED, Outcome
 from tests.conftest import person
 from tests.runs.conftest import booked, column_of, start, table_of
 
@@ -203,6 +206,96 @@ def test_the_receipt_adds_up(run: Run, alice: User, acme: Organization) -> None:
     assert "5 reserved at the start = 0 captured + 5 still reserved + 0 released" in words(
         page(alice, "detail", acme.slug, run.id)
     )
+
+
+def settle(run: Run, *outcomes: Outcome) -> None:
+    """Let items settle so, one each; whatever follows stays under way."""
+    owner = uuid4()
+    calls = dispatch.claim(run, owner, len(outcomes))
+    dispatch.settle(run, owner, [Answer(call, each, 1234) for call, each in zip(calls, outcomes, strict=True)])
+
+
+FOUND = Outcome("succeeded", Decimal(1), "Answered. Charged 1.", {"email": "a@b.example"}, "hun_77")
+IN_VAIN = Outcome("failed_after_billing", Decimal(1), "Failed after the charge: on fire. Charged 1.")
+
+
+def test_the_receipt_tells_calls_by_outcome_and_each_leads_to_its_rows(
+    run: Run, alice: User, acme: Organization
+) -> None:
+    settle(run, FOUND, FOUND, IN_VAIN)
+    answer = page(alice, "detail", acme.slug, run.id)
+    said = words(answer)
+    assert "Found 2 2 Charged, then failed 1 1 All 3 3" in said
+    assert "1 of it for 1 failed call" in said
+    assert "5 reserved at the start = 3 captured + 2 still reserved + 0 released" in said
+    for calls, row, others in (("succeeded", "Given0", "Given2"), ("failed_after_billing", "Given2", "Given0")):
+        assert f'href="{at("detail", run)}?calls={calls}#items"' in answer.content.decode()
+        rows = words(page(alice, "detail", acme.slug, run.id, calls=calls))
+        assert row in rows
+        assert others not in rows
+
+
+def test_a_receipt_of_what_went_well_says_nothing_of_what_may_go_wrong(
+    run: Run, alice: User, acme: Organization
+) -> None:
+    settle(run, FOUND, FOUND)
+    said = words(page(alice, "detail", acme.slug, run.id))
+    for odd in ("failed call", "Charged, then failed", "unknown", "usable answer", "absorbed", "given up"):
+        assert odd not in said
+
+
+def test_a_row_tells_its_calls_with_cost_reason_latency_and_reference(
+    run: Run, alice: User, acme: Organization
+) -> None:
+    settle(run, FOUND)
+    said = words(page(alice, "detail", acme.slug, run.id, row="1"))
+    assert "hunter.email_finder Answered. Charged 1. 1,234 ms, reference hun_77" in said
+
+
+def test_unknown_calls_say_until_when_and_that_nothing_is_charged(run: Run, alice: User, acme: Organization) -> None:
+    calls = dispatch.claim(run, owner := uuid4(), 1)
+    dispatch.unanswered(run, owner, calls[0])
+    answer = page(alice, "detail", acme.slug, run.id, calls="unknown")
+    assert "1 row waits for a usable answer" in words(answer)
+    assert re.search(r"Without one it is given up \d+ \w+, \d\d:\d\d , and nothing is charged", words(answer))
+    assert "unknown 1" in words(answer)
+    lifecycle.cancel(run, by=alice)
+    dispatch.settle(run, owner, [Answer(calls[0], FOUND, 9)])
+    said = words(page(alice, "detail", acme.slug, run.id, calls="unknown"))
+    assert "1 answer came after its call was given up, for 1 credit that Oxygen absorbed. Nothing was charged." in said
+    assert "An answer came later and named 1 credit: absorbed by Oxygen, not charged." in said
+
+
+def test_what_was_billed_above_the_maximum_is_told_as_absorbed(run: Run, alice: User, acme: Organization) -> None:
+    settle(run, FOUND._replace(cost=Decimal(3), reason=f"Billed 3; charged the tool's maximum of 1, {ABSORBED}"), FOUND)
+    assert "Providers billed 2 credits more than was charged. Oxygen absorbed them." in words(
+        page(alice, "detail", acme.slug, run.id)
+    )
+    rows = words(page(alice, "detail", acme.slug, run.id, calls="absorbed"))
+    assert "Partly absorbed" in rows
+    assert "Given0" in rows
+    assert "Given1" not in rows
+
+
+def test_the_rows_alone_answer_htmx_and_no_other_kind_of_call_is_known(
+    run: Run, alice: User, acme: Organization
+) -> None:
+    url = at("detail", run)
+    html = signed_in(alice).get(url, {"calls": "unknown"}, headers={"HX-Request": "true", "HX-Target": "items"})
+    assert html.content.decode().strip().startswith('<section id="items"')
+    assert page(alice, "detail", acme.slug, run.id, calls="odd").status_code == 404
+
+
+def test_a_poll_that_brings_the_whole_run_keeps_the_rows_that_are_shown(
+    run: Run, alice: User, acme: Organization
+) -> None:
+    settle(run, FOUND, IN_VAIN)
+    shown = f"http://testserver{at('detail', run)}?calls=failed_after_billing"
+    headers = {"HX-Request": "true", "HX-Target": "receipt", "HX-Current-URL": shown}
+    answer = signed_in(alice).get(at("detail", run), {"seen": "running"}, headers=headers)
+    assert answer["HX-Retarget"] == "#run"
+    assert "Given1" in words(answer)
+    assert "Given0" not in words(answer)
 
 
 def test_a_viewer_sees_no_buttons(run: Run, acme: Organization) -> None:

@@ -36,6 +36,13 @@ from runs.models import Capability, Column, Fill, Provider, Run, Table, Workflow
 DATA = settings.BASE_DIR / "sandbox" / "data"
 # Answers at once and no waiting to be let in, but the usual failures.
 AT_ONCE = {"latency": 0, "rates": {"invalid": 0.004, "unavailable": 0.002, "failed_after": 0.003}}
+# A bad moment of theirs: they charge and err, bill too much, and some answers are lost on the way.
+AT_THEIR_WORST = {
+    "latency": 0.2,
+    "rates": {"throttled": 0.1, "invalid": 0.05, "failed_after": 0.08, "lost_after": 0.06},
+    "retry_after": 0,
+    "cost_times": "1.3",
+}
 LATE = timedelta(minutes=-10)  # an act this long past belongs to a seeding that was stopped
 PLACES = Decimal("0.0001")
 
@@ -199,6 +206,8 @@ def _start(act: Started) -> None:
         run = lifecycle.create(table, fill, cap=cap, by=by, limit=act.rows)
         if "halfway" in act.then:
             _drive_halfway(run, by)
+        elif "badly" in act.then:
+            _drive_badly(run)
         else:
             run = worker.drive_to_rest(run)
         if run.status == Run.Status.PAUSED and act.then == "continue":
@@ -215,6 +224,13 @@ def _drive_halfway(run: Run, by: User) -> None:
     worker.drive_slice(run.id, 1)
     _script(AT_ONCE)
     lifecycle.pause(run, by=by)
+
+
+def _drive_badly(run: Run) -> None:
+    """Let calls go out while the providers are at their worst; what is lost then waits for its answer."""
+    _script(AT_THEIR_WORST)
+    worker.drive_slice(run.id, 2)
+    _script(AT_ONCE | {"cost_times": "1"})
 
 
 def _table(org: Organization, source: cast.List) -> Table:

@@ -153,6 +153,7 @@ FILLINGS = {
         ),
         Filling("opener", "Write an opener", ("openai.ai_column",), 6),
         Filling("reply", "Draft a follow-up", ("anthropic.ai_column",), 3),
+        Filling("icebreaker", "Write an icebreaker", ("openai.ai_column", "anthropic.ai_column"), 0),
         Filling("profile", "LinkedIn profile", ("linkedin.profile_lookup",), 2),
         Filling("crm", "HubSpot contact", ("hubspot.contact_upsert",), 3),
         Filling("campaign", "Add to Smartlead", ("smartlead.add_to_campaign",), 2),

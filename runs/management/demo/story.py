@@ -137,6 +137,7 @@ def _open_ends(until: datetime) -> Iterator[Act]:
     alice, bob = ACME.people
     ends = (
         (150, ACME, alice, "Churned trials", "Write an opener", 150, 115, "halfway, cancel"),
+        (74, ACME, alice, "Conference list", "Write an icebreaker", 120, 115, "badly, cancel"),
         (51, ACME, bob, "Webinar sign-ups", "Draft a follow-up", 160, 115, "halfway, cancel"),
         (27, ACME, bob, "Q4 outbound leads", "Find work emails", 200, 30, ""),
         (4, ACME, alice, "Target accounts", "Company news summary", 220, 60, "halfway"),
