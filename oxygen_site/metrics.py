@@ -37,6 +37,9 @@ FROM (SELECT coalesce(sum(spent), 0) AS spent, coalesce(sum(available), 0) AS av
 CALLS = """
 SELECT provider, outcome, sum(calls) FROM ledger.usage_by_tool GROUP BY provider, outcome ORDER BY provider, outcome"""
 
+LEFT_ALONE = """
+SELECT provider_id, count(*) FROM runs_limit WHERE open_until IS NOT NULL GROUP BY provider_id ORDER BY provider_id"""
+
 OPEN_RUNS = """
 SELECT status, count(*), extract(epoch FROM ledger.clock() - min(created_at))::float FROM runs_run
 WHERE status IN ('awaiting_approval', 'queued', 'running', 'paused', 'cancelling') GROUP BY status"""
@@ -115,6 +118,12 @@ def _calls() -> Iterator[Metric]:
         calls.add_metric((provider, outcome), count)
         unknown += count if outcome == "unknown" else 0
     yield calls
+    alone = GaugeMetricFamily(
+        "oxygen_provider_left_alone", "Accounts that fail and are not called.", labels=("provider",)
+    )
+    for provider, count in _rows(LEFT_ALONE):
+        alone.add_metric((provider,), count)
+    yield alone
     yield _total("oxygen_attempts_unknown", "Attempts given up without an answer.", unknown)
 
 

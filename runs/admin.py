@@ -7,6 +7,7 @@ from typing import Any
 
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
+from django.db.models import Count, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
@@ -26,10 +27,18 @@ class ToolInline(admin.TabularInline):
 
 @admin.register(Provider)
 class ProviderAdmin(admin.ModelAdmin):
-    list_display = ("name", "category", "takes_keys")
+    list_display = ("name", "category", "takes_keys", "looks_up", "calls_per_second", "left_alone")
     list_filter = ("category",)
     search_fields = ("name",)
     inlines = (ToolInline,)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Provider]:
+        left_alone = Count("limits", filter=Q(limits__open_until__isnull=False))
+        return super().get_queryset(request).annotate(left_alone=left_alone)
+
+    @admin.display(description="accounts that fail and are left alone")
+    def left_alone(self, provider: Any) -> int:
+        return int(provider.left_alone)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False

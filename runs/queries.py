@@ -20,6 +20,7 @@ from billing.models import Entry, Organization, Reservation
 from runs.cascade import ZERO, plain
 from runs.models import Attempt, Integration, Item, Provider, Run
 from runs.models.runs import NOT_CHARGED, OUTCOMES
+from runs.providers import limits
 
 PAGE = 50
 IN_VAIN = ("failed_after_billing", "unknown")  # the outcomes of which a person wants to see every row
@@ -242,6 +243,14 @@ def accounts(org: Organization) -> list[AccountLine]:
     since = dict(connected.values_list("provider", "connected_at"))
     providers = sorted(Provider.objects.all(), key=lambda provider: provider.may_be_managed)
     return [AccountLine(provider, since.get(provider.pk)) for provider in providers]
+
+
+def unavailable(run: Run) -> list[str]:
+    """Name those of a run's providers that are left alone because they failed. One query."""
+    failing = Q()
+    for provider, account in limits.accounts(run).items():
+        failing |= Q(limits__provider=provider, limits__account=account)
+    return list(Provider.objects.filter(failing, limits__open_until__isnull=False).values_list("name", flat=True))
 
 
 def attention(org: Organization) -> list[RunCard]:

@@ -72,6 +72,12 @@ def planned(available: Decimal, run: Run) -> dict[str, Any]:
 
 
 @register.simple_tag
+def unavailable(run: Run) -> list[str]:
+    """Name the providers a run waits for. One query."""
+    return queries.unavailable(run)
+
+
+@register.simple_tag
 def provider_names() -> dict[str, str]:
     """Read the providers' names by id. One query."""
     return dict(Provider.objects.values_list("id", "name"))

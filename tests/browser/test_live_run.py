@@ -142,7 +142,7 @@ class Watch:
         """Load the pages as a browser without scripts does."""
         for address, read in self.addresses:
             self.plain.goto(address)
-            read(self.plain)  # type: ignore[operator]
+            read(self.plain)
         self.reloads += 1
 
     def until(self, happened: Callable[[], bool], seconds: int = 90) -> None:

@@ -159,7 +159,7 @@ def test_no_organization_person_or_run_is_named(
 ) -> None:
     run = start(acme, alice, HUNTER, rows=5, cap=5)
     settle(run, 1, "succeeded", cost=1)
-    with django_assert_num_queries(7):
+    with django_assert_num_queries(8):
         text = client.get("/metrics").content.decode()
     for name in (acme.name, acme.slug, str(acme.pk), alice.email, str(alice.pk), str(run.id), run.name):
         assert name.lower() not in text.lower()

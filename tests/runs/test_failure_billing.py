@@ -1,4 +1,4 @@
-"""What each way a provider may behave costs: at every place of a cascade, with and without keys, over real HTTP.
+"""What each way a provider may behave costs: at each place of a cascade, with and without keys and look-ups, over HTTP.
 
 The table is PRODUCT.md's failure billing. The tools before the one that behaves so find nothing, those after it answer.
 What is captured is compared with the provider's own books: nothing is bought twice, whichever way it went.
@@ -64,19 +64,27 @@ WITHOUT_KEYS = WAYS | {
     "breaks off after the charge": Way(always("lost_after"), "unknown", FREE, charges=1),
     "answers garbage": Way(always("garbled"), "unknown", FREE, charges=1),
 }
+# Where it tells what became of a key, it is asked that instead; of a call that it never saw, nobody knows.
+LOOKED_UP = {
+    "breaks off before the charge": Way(always("lost_before"), "unknown", FREE),
+    "breaks off after the charge": Way(always("lost_after"), "succeeded", PRICE, charges=1),
+    "answers garbage": Way(always("garbled"), "succeeded", PRICE, charges=1),
+}
+TABLES = {"with keys": WAYS, "without keys": WITHOUT_KEYS, "without keys, looked up": LOOKED_UP}
 
 
-@pytest.mark.parametrize("keys", [True, False], ids=["with keys", "without keys"])
-@pytest.mark.parametrize("behaviour", WAYS)
+@pytest.mark.parametrize(
+    ("keys", "behaviour"), [(keys, behaviour) for keys, table in TABLES.items() for behaviour in table]
+)
 def test_a_way_of_behaving_costs_the_same_at_every_place(
-    behaviour: str, keys: bool, acme: Organization, alice: User, providers: Providers, settings: Any
+    behaviour: str, keys: str, acme: Organization, alice: User, providers: Providers, settings: Any
 ) -> None:
     settings.LEASE_SECONDS = 1
-    Provider.objects.update(takes_keys=keys)
-    way = (WAYS if keys else WITHOUT_KEYS)[behaviour]
+    Provider.objects.update(takes_keys=keys == "with keys", looks_up="looked up" in keys)
+    way = TABLES[keys][behaviour]
     for place, tool in enumerate(CASCADE):
         providers.reset()
-        providers.script(keys=keys)
+        providers.script(keys=keys == "with keys")
         for before in CASCADE[:place]:
             providers.script(tool=before, finds=0)
         providers.script(tool=tool, **way.script)

@@ -1,5 +1,8 @@
 """Whole runs, driven by the worker's own code over real HTTP."""
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from decimal import Decimal
 from typing import Any
 from uuid import uuid4
@@ -8,6 +11,7 @@ import pytest
 from django.db import transaction
 
 from billing.models import Account, Organization, User
+from oxygen_site.jobs import stopping
 from runs import dispatch, lifecycle, worker
 from runs.dispatch import Answer
 from runs.models import Run
@@ -162,3 +166,51 @@ def test_the_wire_itself_refuses_while_a_transaction_is_open(alice: User) -> Non
 def test_an_ended_run_is_left_alone(acme: Organization, alice: User, providers: Providers) -> None:
     run = lifecycle.cancel(start(acme, alice, HUNTER, rows=3, cap=3), by=alice)
     assert worker.drive_slice(run.id, 5) is None
+
+
+# ------------------------------------------------------------------ told to stop
+
+
+@contextmanager
+def told_to_stop(after: float) -> Iterator[None]:
+    """As a worker is by SIGTERM."""
+    timer = threading.Timer(after, stopping.set)
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.join()
+        stopping.clear()
+
+
+def test_a_worker_told_to_stop_claims_no_more_and_settles_what_is_answered(
+    acme: Organization, alice: User, providers: Providers, settings: Any
+) -> None:
+    settings.WORKER_CONCURRENCY = 4
+    providers.script(latency=0.5)
+    run = start(acme, alice, HUNTER, rows=80, cap=80)
+    with told_to_stop(after=1):
+        assert worker.drive_slice(run.id, 60) is not None
+    done = run.items.filter(status="succeeded").count()
+    assert 0 < done < 80
+    assert not run.items.filter(status="running").exists()
+    assert booked(run).captured == done == providers.charges(run)["charges"]
+
+
+def test_calls_that_take_too_long_are_handed_over_and_asked_again_under_the_same_keys(
+    acme: Organization, alice: User, providers: Providers, settings: Any
+) -> None:
+    settings.DRAIN_SECONDS, settings.WORKER_CONCURRENCY = 0, 4
+    providers.script(hold=True)
+    run = start(acme, alice, HUNTER, rows=4, cap=4)
+    with told_to_stop(after=1):
+        worker.drive_slice(run.id, 60)
+    assert (run.items.filter(status="running").count(), booked(run).held) == (4, 4)
+    providers.script(hold=False)
+    assert len(dispatch.claim(run, uuid4(), 9)) == 4  # at once: nobody waits for a lease
+    settings.LEASE_SECONDS = 1
+    run = worker.drive_to_rest(Run.objects.get(id=run.id))
+    charged = providers.charges(run)
+    assert (run.status, charged["charges"], booked(run).captured) == ("succeeded", 4, 4)
+    assert charged["calls"] == 8
+    assert_books_hold(acme)
