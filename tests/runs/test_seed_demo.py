@@ -20,6 +20,7 @@ from billing.models import Entry, Organization
 from runs.management.demo import cast, story
 from runs.management.demo.story import Given, Opened, Started, Taken
 from runs.models import Attempt, Run, Tool
+from runs.models.runs import NOT_CHARGED
 
 BEGUN = datetime(2026, 3, 1, 12, tzinfo=UTC)
 ONLY_ACME = dict.fromkeys(story.PACES, ((0, 0), (1, 1))) | {"daily": ((100, 100), (10, 20))}
@@ -63,6 +64,10 @@ def test_a_week_is_lived_and_the_present_has_something_to_decide() -> None:
     assert mine.filter(kind="enrichment", column__key="person", items__status="succeeded").exists()
     asked = mine.get(status="awaiting_approval")
     assert (asked.kind, asked.member.email, asked.column.key) == ("workflow", "bob@acme.example", "crm_first")
+    odd = Attempt.objects.filter(run__in=mine)
+    assert odd.filter(outcome="failed_after_billing").exists()
+    assert odd.filter(outcome="unknown").exists()
+    assert odd.filter(NOT_CHARGED).exists()
     assert Organization.objects.filter(agency__name="Harbor").count() == 40
     assert seconds_behind() == 0
     assert books.drifts() == []
