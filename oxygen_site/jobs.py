@@ -17,9 +17,11 @@ from typing import Any
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models.functions import Now
 from procrastinate import JobContext, exceptions, jobs
 from procrastinate.contrib.django import app
 from procrastinate.contrib.django.django_connector import DjangoConnector
+from procrastinate.contrib.django.models import ProcrastinateJob
 from procrastinate.manager import JobManager
 from procrastinate.tasks import Task, configure_task
 from procrastinate.types import JSONValue
@@ -75,6 +77,13 @@ def defer(
             job.defer(**arguments)
     except exceptions.AlreadyEnqueued:
         pass
+
+
+def line(task: Task[Any, Any, Any]) -> list[tuple[dict[str, Any], bool]]:
+    """Read the jobs of a task that run, or could with more room: their arguments, and whether they run. One query."""
+    jobs_of = ProcrastinateJob.objects.filter(task_name=task.name, status__in=("todo", "doing"))
+    due = jobs_of.exclude(status="todo", scheduled_at__gt=Now()).order_by("id")
+    return [(args, status == "doing") for args, status in due.values_list("args", "status")]
 
 
 stopping = threading.Event()  # this worker was told to stop: a job that takes long ends as soon as it can

@@ -4,6 +4,7 @@
 late; what a run still needs stands in its own rows.
 """
 
+from collections import Counter
 from datetime import timedelta
 from functools import partial
 from uuid import UUID
@@ -11,29 +12,42 @@ from uuid import UUID
 from django.conf import settings
 from django.db.models import Exists, OuterRef, Q
 
-from oxygen_site.jobs import defer, periodic, task
+from oxygen_site.jobs import defer, line, periodic, task
 from oxygen_site.transactions import intention
 from runs import standing, worker
 from runs.models import Item, Run
+from runs.standing import AT_ONCE
 
 
 @task(queue="runs")
-def drive_run(run: str, shard: int) -> None:
-    """Drive a slice of a run and, where more is to be done, get in line again: so that runs take turns."""
-    wait = worker.drive_slice(UUID(run), settings.SLICE_SECONDS)
+def drive_run(run: str, shard: int, org: str) -> None:
+    """Drive a slice of a run and, where more is to be done, get in line again: runs take turns, and so do orgs."""
+    wait = AT_ONCE if _gives_way(org) else worker.drive_slice(UUID(run), settings.SLICE_SECONDS)
     if wait is not None:
-        _line_up(run, shard, after=wait)
+        _line_up(run, shard, org, after=wait)
+
+
+def _gives_way(org: str) -> bool:
+    """Whether an org with fewer slices at work than this one has another in line: it goes first."""
+    at_work: Counter[str] = Counter()
+    in_line = set()
+    for facts, works in line(drive_run):
+        if works:
+            at_work[facts["org"]] += 1
+        else:
+            in_line.add(facts["org"])
+    return any(at_work[other] + 1 < at_work[org] for other in in_line - {org})
 
 
 def wake(run: Run) -> None:
     """Have a run driven, by as many slices side by side as its rows can keep busy."""
     busy = -(-run.rows // settings.WORKER_CONCURRENCY)
     for shard in range(min(settings.RUN_SHARDS, busy)):
-        _line_up(str(run.id), shard)
+        _line_up(str(run.id), shard, str(run.org_id))
 
 
-def _line_up(run: str, shard: int, after: timedelta | None = None) -> None:
-    defer(drive_run, key=f"{run}:{shard}", after=after, run=run, shard=shard)
+def _line_up(run: str, shard: int, org: str, after: timedelta | None = None) -> None:
+    defer(drive_run, key=f"{run}:{shard}", after=after or None, run=run, shard=shard, org=org)
 
 
 @periodic("* * * * *")

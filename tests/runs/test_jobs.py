@@ -76,7 +76,7 @@ def test_a_slice_with_more_to_do_gets_in_line_again(
     providers.script(latency=0.4)
     run = start(acme, alice, HUNTER, rows=20, cap=20)
     lose_the_queue()
-    jobs.drive_run(str(run.id), 0)
+    jobs.drive_run(str(run.id), 0, str(run.org_id))
     assert 0 < run.items.filter(status="succeeded").count() < 20
     assert waiting(run) == [0]
 
@@ -88,7 +88,7 @@ def test_a_slice_that_waits_for_a_lease_is_put_off_until_then(
     run = start(acme, alice, HUNTER, rows=1, cap=1)
     dispatch.claim(run, uuid4(), 1)
     lose_the_queue()
-    jobs.drive_run(str(run.id), 0)
+    jobs.drive_run(str(run.id), 0, str(run.org_id))
     due = ProcrastinateJob.objects.get(status="todo").scheduled_at
     assert due is not None
     assert due - run.items.get().lease_until < timedelta(seconds=2)
