@@ -15,11 +15,11 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.conf import settings
-from django.db import connection
 from django.db.models import F
 
 from billing import ledger
 from oxygen_site.clock import clock
+from oxygen_site.sql import array, query
 from oxygen_site.transactions import intention
 from runs.cascade import TRIES, Move, follow, place
 from runs.models import Attempt, Run
@@ -54,29 +54,6 @@ class Answer(NamedTuple):
     call: Call
     outcome: Outcome
     latency_ms: int | None
-
-
-def _query(sql: str, **facts: Any) -> list[tuple[Any, ...]]:
-    with connection.wrap_database_errors:
-        cursor = _kept_cursor().execute(sql, facts)
-        return cursor.fetchall() if cursor.description else []
-
-
-def _kept_cursor() -> Any:
-    # The connection's own, past Django's: making one anew for each statement costs as much as a small one does.
-    connection.ensure_connection()
-    driver = connection.connection
-    try:
-        return driver.dispatching
-    except AttributeError:
-        driver.dispatching = driver.cursor()
-        return driver.dispatching
-
-
-# What is told of many items goes as one JSON text, and numbers as an array literal: psycopg's own lists cost the client
-# ten times as much.
-def _numbers(numbers: Iterable[int]) -> str:
-    return "{" + ",".join(map(str, numbers)) + "}"
 
 
 # ------------------------------------------------------------------ claim
@@ -167,7 +144,7 @@ def claim(run: Run, owner: UUID, n: int) -> list[Call]:
 
 def _claim_with_leave(run: Run, owner: UUID, n: int) -> list[Call]:
     facts = {"run": run.id, "org": run.org_id, "unit": run.unit, "first": run.cascade[0].provider}
-    needs = intention(lambda: _query(WANTED, n=n, **facts))
+    needs = intention(lambda: query(WANTED, n=n, **facts))
     lapsed: Counter[str] = Counter({provider: count for provider, waited, count in needs if waited})
     fresh = sum(count for _, waited, count in needs if not waited)
     fresh = 0 if limits.down(run) else min(fresh, n - lapsed.total())
@@ -180,31 +157,30 @@ def _claim_with_leave(run: Run, owner: UUID, n: int) -> list[Call]:
 
 def _claim(run: Run, owner: UUID, n: int, fresh: int | None = None, leave: Leaves | None = None) -> list[Call]:
     facts = {"run": run.id, "owner": owner, "lease": settings.LEASE_SECONDS}
-    taken = _query(TAKE, n=n, **facts)
+    taken = query(TAKE, n=n, **facts)
     lapsed, pending = (sorted(number for number, again in taken if again is which) for which in (True, False))
     calls = []
     if lapsed:
         log.info("run %s: taking up %s items that waited for another try or were left by a worker", run.id, len(lapsed))
-        waiting = _query(NEVER_AGAIN, run=run.id, numbers=_numbers(lapsed), patience=settings.UNKNOWN_SECONDS)
+        waiting = query(NEVER_AGAIN, run=run.id, numbers=array(lapsed), patience=settings.UNKNOWN_SECONDS)
         again = set(lapsed) - {number for (number,) in waiting}
         if leave:
             again -= _put_off(run, again, leave)
-        calls = _query(OPEN_ATTEMPTS, run=run.id, numbers=_numbers(sorted(again)))
+        calls = query(OPEN_ATTEMPTS, run=run.id, numbers=array(sorted(again)))
     if pending[:fresh]:
         admitted = ledger.admit(run.org_id, run.id, len(pending[:fresh]), run.unit)
         if admitted:
             first = run.cascade[0]
             step = {"provider": first.provider, "tool": first.tool, "byok": first.byok}
-            calls += _query(START, numbers=_numbers(pending[:admitted]), **facts, **step)
-    # A bare cursor answers JSON as text.
+            calls += query(START, numbers=array(pending[:admitted]), **facts, **step)
     return [Call(item, lease_no, number, json.loads(row), look_up) for item, lease_no, number, row, look_up in calls]
 
 
 def _put_off(run: Run, numbers: Iterable[int], leave: Leaves) -> set[int]:
     providers, leaves = list(leave), leave.values()
-    calls, waits = _numbers(each.calls for each in leaves), _numbers(each.wait for each in leaves)
-    facts = {"providers": providers, "calls": calls, "waits": waits, "numbers": _numbers(sorted(numbers))}
-    return {number for (number,) in _query(PUT_OFF, run=run.id, **facts)}
+    calls, waits = array(each.calls for each in leaves), array(each.wait for each in leaves)
+    facts = {"providers": providers, "calls": calls, "waits": waits, "numbers": array(sorted(numbers))}
+    return {number for (number,) in query(PUT_OFF, run=run.id, **facts)}
 
 
 RENEW = """
@@ -219,9 +195,9 @@ FROM mine WHERE i.run_id = %(run)s AND i.number = mine.number"""
 
 def renew(run: Run, owner: UUID, calls: Sequence[Call], seconds: int | None = None) -> None:
     """Extend the leases of calls still under way; those that were lost stay lost. 0 seconds: hand them over."""
-    items, leases = _numbers(call.item for call in calls), _numbers(call.lease_no for call in calls)
+    items, leases = array(call.item for call in calls), array(call.lease_no for call in calls)
     facts = {"items": items, "leases": leases, "lease": settings.LEASE_SECONDS if seconds is None else seconds}
-    intention(lambda: _query(RENEW, run=run.id, owner=owner, **facts))
+    intention(lambda: query(RENEW, run=run.id, owner=owner, **facts))
 
 
 def unanswered(run: Run, owner: UUID, call: Call) -> None:
@@ -312,8 +288,8 @@ def _leave_to_go_on(run: Run, answers: Sequence[Answer]) -> Leaves:
 def _settle(
     run: Run, owner: UUID, answers: Sequence[Answer], leave: Leaves, *, slow: bool
 ) -> tuple[list[Call], list[Answer]]:
-    items, leases = _numbers(a.call.item for a in answers), _numbers(a.call.lease_no for a in answers)
-    mine = _query(MINE, run=run.id, owner=owner, items=items, leases=leases)
+    items, leases = array(a.call.item for a in answers), array(a.call.lease_no for a in answers)
+    mine = query(MINE, run=run.id, owner=owner, items=items, leases=leases)
     stopped = {(item, lease_no): cancelling for item, lease_no, cancelling in mine}
     noted = _note(run, [answer for answer in answers if answer.call.key in stopped])
     kept = sorted((answer for answer in answers if answer.call.key in stopped and answer.call.item in noted), key=_item)
@@ -372,14 +348,14 @@ def _note(run: Run, answers: Sequence[Answer]) -> set[int]:
         }
         for answer in answers
     ]
-    noted = _query(NOTE, run=run.id, answers=json.dumps(facts))
+    noted = query(NOTE, run=run.id, answers=json.dumps(facts))
     return {item for (item,) in noted}
 
 
 def _end_items(run: Run, answers: Sequence[Answer]) -> None:
     if answers:
         facts = [{"item": answer.call.item, "result": answer.outcome.result or None} for answer in answers]
-        _query(END, run=run.id, answers=json.dumps(facts))
+        query(END, run=run.id, answers=json.dumps(facts))
 
 
 def _go_on(run: Run, moves: Sequence[tuple[Answer, Move]], leave: Leaves) -> list[Call]:
@@ -397,7 +373,7 @@ def _go_on(run: Run, moves: Sequence[tuple[Answer, Move]], leave: Leaves) -> lis
         waits.append(None if left.get(step.provider, 1) > 0 else leave[step.provider].wait)
         if step.provider in left:
             left[step.provider] -= 1
-    _query(
+    query(
         GO_ON,
         run=run.id,
         lease=settings.LEASE_SECONDS,

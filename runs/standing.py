@@ -9,16 +9,15 @@ it is cancelled, or when it is continued. Lock order: run, account, items by num
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from decimal import Decimal
-from typing import Any
 from uuid import UUID
 
 from django.conf import settings
-from django.db import connection
 from django.db.models import Exists, OuterRef, Q
 
 from billing import ledger
 from billing.models import Account, Reservation
 from oxygen_site.clock import clock
+from oxygen_site.sql import array, query
 from oxygen_site.transactions import intention
 from runs import dispatch
 from runs.cascade import ZERO
@@ -65,15 +64,9 @@ WHERE i.run_id = %(run)s AND i.status = 'running'
 ORDER BY i.number FOR NO KEY UPDATE OF i"""
 
 
-def _query(sql: str, **facts: Any) -> list[tuple[Any, ...]]:
-    with connection.cursor() as cursor:
-        cursor.execute(sql, facts)
-        return cursor.fetchall() if cursor.description else []
-
-
 def enroll(run: Run, rows: Sequence[UUID]) -> None:
     """Make the items of a new run, one a row, numbered from 1. A step of `lifecycle`'s transaction."""
-    _query(ENROLL, run=run.id, rows=list(rows))
+    query(ENROLL, run=run.id, rows=array(rows))
 
 
 def begin(run: Run) -> None:
@@ -95,7 +88,7 @@ def rest(run: Run) -> timedelta | None:
 
     Answer how long a slice that found nothing to claim should wait before it looks again; None: until it is woken.
     """
-    status, pending, lapse, in_flight, fits = _query(STANDING, run=run.id)[0]
+    status, pending, lapse, in_flight, fits = query(STANDING, run=run.id)[0]
     if status not in Run.OPEN:
         return None
     going_on = pending and status in Run.PAUSABLE
@@ -120,7 +113,7 @@ def _pause_for_provider(run: Run) -> None:
 def held_up() -> list[Run]:
     """The runs paused for a provider that may be tried again: all where it answers, one where that is to be seen."""
     chosen, asking = [], set[str]()
-    for run_id, unsure in _query(HELD_UP, oxygens=OXYGENS):
+    for run_id, unsure in query(HELD_UP, oxygens=OXYGENS):
         if asking.isdisjoint(unsure):
             asking.update(unsure)
             chosen.append(run_id)
@@ -212,7 +205,7 @@ def give_up(run: Run, *, waiting: bool) -> None:
 
 def give_up_overdue(run: Run) -> bool:
     """Settle as unknown what was first sent longer ago than its hold may stay; say whether there was any. A step."""
-    numbers = [number for (number,) in _query(OVERDUE, run=run.id, patience=settings.UNKNOWN_SECONDS)]
+    numbers = [number for (number,) in query(OVERDUE, run=run.id, patience=settings.UNKNOWN_SECONDS)]
     _let_go(run, _open(run, numbers))
     return bool(numbers)
 

@@ -113,6 +113,7 @@ ONLY = {
     "stripe": ("billing/payments/gateway.py",),
     "procrastinate": ("oxygen_site/jobs.py",),
     "httpx2": ("runs/providers/http.py", "oxygen_cli/"),
+    "oxygen_site.sql": ("runs/dispatch.py", "runs/standing.py", "runs/providers/limits.py"),
 }
 
 # What a room, or a part of one, may import of the others.
@@ -123,7 +124,7 @@ FLOORS = {
     "oxygen_cli": ("oxygen_cli",),
     "sandbox": ("sandbox",),
 }
-HALL = tuple(f"oxygen_site.{name}" for name in ("clock", "transactions", "jobs", "htmx", "api"))
+HALL = tuple(f"oxygen_site.{name}" for name in ("clock", "transactions", "jobs", "htmx", "sql", "api"))
 PUTS_TOGETHER = ("oxygen_site/urls.py", "oxygen_site/api.py")  # the hall's own work
 LIVES_IN_BOTH = "runs/management/"  # the demo goes through every floor
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID
 
 from django.conf import settings
-from django.db import connection
 
+from oxygen_site.sql import array, query
 from oxygen_site.transactions import intention
 from runs.models import Limit, Run
 from runs.models.limits import OXYGENS
@@ -32,12 +32,6 @@ class Leave(NamedTuple):
 
     calls: int
     wait: int
-
-
-def _query(sql: str, **facts: Any) -> list[tuple[Any, ...]]:
-    with connection.cursor() as cursor:
-        cursor.execute(sql, facts)
-        return cursor.fetchall() if cursor.description else []
 
 
 def accounts(run: Run) -> dict[str, UUID]:
@@ -61,12 +55,12 @@ WHERE greatest(l.open_until, l.probing_until) > clock_timestamp()"""
 
 def any_limit(run: Run) -> bool:
     """Say whether some account of a run has a limit, or a trouble, so that leave must be asked for. One query."""
-    return _query(ANY_LIMIT, **_accounts(run))[0][0]
+    return query(ANY_LIMIT, **_accounts(run))[0][0]
 
 
 def down(run: Run) -> timedelta | None:
     """Say for how long some account of a run is left alone, or None where all may be called. One query."""
-    (seconds,) = _query(DOWN, **_accounts(run))[0]
+    (seconds,) = query(DOWN, **_accounts(run))[0]
     return None if seconds is None else timedelta(seconds=seconds)
 
 
@@ -108,11 +102,11 @@ def take(run: Run, wanted: Mapping[str, int]) -> dict[str, Leave]:
     """Take leave for so many calls at each provider; a provider that is not in the answer has no limit at all."""
     names = sorted(name for name, n in wanted.items() if n > 0)
     whose = accounts(run)
-    facts = {"providers": names, "accounts": [whose[name] for name in names]}
+    facts = {"providers": array(names), "accounts": array(whose[name] for name in names)}
 
     def verb() -> list[tuple[Any, ...]]:
-        _query(MAKE, **facts)
-        return _query(TAKE, **facts, n=[wanted[name] for name in names], lease=settings.LEASE_SECONDS)
+        query(MAKE, **facts)
+        return query(TAKE, **facts, n=array(wanted[name] for name in names), lease=settings.LEASE_SECONDS)
 
     return {name: Leave(calls, min(wait, LONGEST_WAIT)) for name, calls, wait in intention(verb)} if names else {}
 
@@ -174,7 +168,7 @@ def no_answer(run: Run, call: "Call") -> None:
 def _tell(run: Run, well: Collection[str], ill: Counter[str], pauses: Mapping[str, int]) -> None:
     if names := sorted(ill.keys() | pauses.keys()):
         first = settings.BREAKER_SECONDS
-        _query(
+        query(
             FAILED,
             **_accounts(run, names),
             n=[ill[name] for name in names],
@@ -184,12 +178,12 @@ def _tell(run: Run, well: Collection[str], ill: Counter[str], pauses: Mapping[st
             longest=max(first, LONGEST_REST),
         )
     if well:
-        _query(ANSWERED, **_accounts(run, well))
+        query(ANSWERED, **_accounts(run, well))
 
 
 def try_now(run: Run) -> None:
     """Let the next call ask at once whether the accounts of a run are back: a person asked for it. A step."""
-    _query(TRY_NOW, **_accounts(run))
+    query(TRY_NOW, **_accounts(run))
 
 
 def forget(org: UUID, provider: str) -> None:
@@ -200,4 +194,4 @@ def forget(org: UUID, provider: str) -> None:
 def _accounts(run: Run, names: Iterable[str] | None = None) -> dict[str, Any]:
     whose = accounts(run)
     listed = sorted(whose if names is None else names)
-    return {"providers": listed, "accounts": [whose[name] for name in listed]}
+    return {"providers": array(listed), "accounts": array(whose[name] for name in listed)}
