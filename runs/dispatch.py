@@ -59,10 +59,12 @@ class Answer(NamedTuple):
 # ------------------------------------------------------------------ claim
 
 
-TAKE = """
-WITH due AS (
+# Nothing, where leave has to be asked for first.
+TAKE = f"""
+WITH leave AS (SELECT %(asked)s OR NOT {limits.ANY_LIMIT} AS given),
+due AS (
   SELECT number FROM runs_item
-  WHERE run_id = %(run)s AND status = 'running' AND lease_until < clock_timestamp()
+  WHERE run_id = %(run)s AND status = 'running' AND lease_until < clock_timestamp() AND (SELECT given FROM leave)
   ORDER BY number LIMIT %(n)s FOR NO KEY UPDATE SKIP LOCKED),
 lapsed AS (
   UPDATE runs_item AS i
@@ -70,9 +72,10 @@ lapsed AS (
   FROM due WHERE i.run_id = %(run)s AND i.number = due.number
   RETURNING i.number),
 pending AS (
-  SELECT number FROM runs_item WHERE run_id = %(run)s AND status = 'pending'
+  SELECT number FROM runs_item WHERE run_id = %(run)s AND status = 'pending' AND (SELECT given FROM leave)
   ORDER BY number LIMIT %(n)s - (SELECT count(*) FROM lapsed) FOR NO KEY UPDATE SKIP LOCKED)
-SELECT number, true FROM lapsed UNION ALL SELECT number, false FROM pending"""
+SELECT number, true FROM lapsed UNION ALL SELECT number, false FROM pending
+UNION ALL SELECT NULL, NULL FROM leave WHERE NOT given"""
 
 # Sent, and its provider takes no keys: asking again might buy again, so the item waits to be given up. Statements of
 # their own, this and the next: they see what the settle before us wrote.
@@ -138,7 +141,7 @@ def claim(run: Run, owner: UUID, n: int) -> list[Call]:
 
     Only as many as their providers may be called now, and nothing new while one of the run's providers is left alone.
     """
-    calls = intention(lambda: None if limits.any_limit(run) else _claim(run, owner, n), certain=True)
+    calls = intention(lambda: _claim(run, owner, n), certain=True)
     return _claim_with_leave(run, owner, n) if calls is None else calls
 
 
@@ -152,12 +155,14 @@ def _claim_with_leave(run: Run, owner: UUID, n: int) -> list[Call]:
     leave = limits.take(run, lapsed + Counter({first: fresh}))
     if first in leave:
         fresh = max(0, min(fresh, leave[first].calls - lapsed[first]))
-    return intention(lambda: _claim(run, owner, lapsed.total() + fresh, fresh, leave), certain=True)
+    return intention(lambda: _claim(run, owner, lapsed.total() + fresh, fresh, leave), certain=True) or []
 
 
-def _claim(run: Run, owner: UUID, n: int, fresh: int | None = None, leave: Leaves | None = None) -> list[Call]:
+def _claim(run: Run, owner: UUID, n: int, fresh: int | None = None, leave: Leaves | None = None) -> list[Call] | None:
     facts = {"run": run.id, "owner": owner, "lease": settings.LEASE_SECONDS}
-    taken = query(TAKE, n=n, **facts)
+    taken = query(TAKE, n=n, asked=leave is not None, **facts, **limits.named(run))
+    if taken == [(None, None)]:
+        return None
     lapsed, pending = (sorted(number for number, again in taken if again is which) for which in (True, False))
     calls = []
     if lapsed:
@@ -212,7 +217,8 @@ def unanswered(run: Run, owner: UUID, call: Call) -> None:
 
 
 MINE = """
-SELECT i.number, i.lease_no, (SELECT status FROM runs_run WHERE id = %(run)s) = 'cancelling'
+SELECT i.number, i.lease_no, (SELECT status FROM runs_run WHERE id = %(run)s) = 'cancelling',
+       EXISTS (SELECT FROM runs_limit WHERE failures > 0)
 FROM runs_item AS i
 JOIN unnest(%(items)s::int[], %(leases)s::int[]) AS c(item, lease_no) ON c.item = i.number AND c.lease_no = i.lease_no
 WHERE i.run_id = %(run)s AND i.owner = %(owner)s AND i.status = 'running'
@@ -256,10 +262,10 @@ def settle(run: Run, owner: UUID, answers: Sequence[Answer]) -> list[Call]:
     """Settle a batch of answers, one an item; answer the calls that follow at once. What comes late moves nothing."""
     leave = _leave_to_go_on(run, answers)
     try:
-        calls, late = intention(lambda: _settle(run, owner, answers, leave, slow=False), certain=True)
+        calls, late, failing = intention(lambda: _settle(run, owner, answers, leave, slow=False), certain=True)
     except (ledger.AlreadySettled, ledger.Closed):
-        calls, late = intention(lambda: _settle(run, owner, answers, leave, slow=True), certain=True)
-    limits.tell(run, answers)
+        calls, late, failing = intention(lambda: _settle(run, owner, answers, leave, slow=True), certain=True)
+    limits.tell(run, answers, failing=failing)
     if late:
         log.warning("run %s: dropped %s late answers of %s", run.id, len(late), owner)
         # After the settle, which holds items: the run's row is locked before them.
@@ -287,10 +293,10 @@ def _leave_to_go_on(run: Run, answers: Sequence[Answer]) -> Leaves:
 
 def _settle(
     run: Run, owner: UUID, answers: Sequence[Answer], leave: Leaves, *, slow: bool
-) -> tuple[list[Call], list[Answer]]:
+) -> tuple[list[Call], list[Answer], bool]:
     items, leases = array(a.call.item for a in answers), array(a.call.lease_no for a in answers)
     mine = query(MINE, run=run.id, owner=owner, items=items, leases=leases)
-    stopped = {(item, lease_no): cancelling for item, lease_no, cancelling in mine}
+    stopped = {(item, lease_no): cancelling for item, lease_no, cancelling, _ in mine}
     noted = _note(run, [answer for answer in answers if answer.call.key in stopped])
     kept = sorted((answer for answer in answers if answer.call.key in stopped and answer.call.item in noted), key=_item)
     moves = [
@@ -304,7 +310,7 @@ def _settle(
         for answer in kept
     ]
     late = [answer for answer in answers if answer not in kept] if len(kept) < len(answers) else []
-    return _book(run, kept, moves, leave, slow=slow), late
+    return _book(run, kept, moves, leave, slow=slow), late, any(failing for *_, failing in mine)
 
 
 def _book(run: Run, kept: Sequence[Answer], moves: Sequence[Move], leave: Leaves, *, slow: bool) -> list[Call]:

@@ -32,11 +32,13 @@ DAMAGES = [
     Damage(
         "the fencing",
         DISPATCH,
-        """SELECT i.number, i.lease_no, (SELECT status FROM runs_run WHERE id = %(run)s) = 'cancelling'
+        """SELECT i.number, i.lease_no, (SELECT status FROM runs_run WHERE id = %(run)s) = 'cancelling',
+       EXISTS (SELECT FROM runs_limit WHERE failures > 0)
 FROM runs_item AS i
 JOIN unnest(%(items)s::int[], %(leases)s::int[]) AS c(item, lease_no) ON c.item = i.number AND c.lease_no = i.lease_no
 WHERE i.run_id = %(run)s AND i.owner = %(owner)s AND""",
-        """SELECT i.number, c.lease_no, (SELECT status FROM runs_run WHERE id = %(run)s) = 'cancelling'
+        """SELECT i.number, c.lease_no, (SELECT status FROM runs_run WHERE id = %(run)s) = 'cancelling',
+       EXISTS (SELECT FROM runs_limit WHERE failures > 0)
 FROM runs_item AS i
 JOIN unnest(%(items)s::int[], %(leases)s::int[]) AS c(item, lease_no) ON c.item = i.number
 WHERE i.run_id = %(run)s AND""",
@@ -66,8 +68,8 @@ WHERE i.run_id = %(run)s AND""",
     Damage(
         "the sweep of lapsed leases",
         DISPATCH,
-        "status = 'running' AND lease_until < clock_timestamp()\n  ORDER BY",
-        "false\n  ORDER BY",
+        "status = 'running' AND lease_until < clock_timestamp() AND (",
+        "false AND (",
         "tests/runs/test_dispatch.py::test_a_lapsed_item_is_taken_over_with_its_own_attempt",
     ),
     Damage(

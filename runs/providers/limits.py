@@ -39,8 +39,8 @@ def accounts(run: Run) -> dict[str, UUID]:
     return {step.provider: run.org_id if step.byok else OXYGENS for step in run.cascade}
 
 
-ANY_LIMIT = """
-SELECT EXISTS (
+# Whether some account of a run has a limit or a trouble, so that leave must be asked for. A part of the claim.
+ANY_LIMIT = """EXISTS (
   SELECT FROM unnest(%(providers)s::text[], %(accounts)s::uuid[]) AS a(provider, account)
   JOIN runs_provider AS p ON p.id = a.provider
   LEFT JOIN runs_limit AS l ON l.provider_id = a.provider AND l.account = a.account
@@ -53,14 +53,9 @@ JOIN runs_limit AS l ON l.provider_id = a.provider AND l.account = a.account
 WHERE greatest(l.open_until, l.probing_until) > clock_timestamp()"""
 
 
-def any_limit(run: Run) -> bool:
-    """Say whether some account of a run has a limit, or a trouble, so that leave must be asked for. One query."""
-    return query(ANY_LIMIT, **_accounts(run))[0][0]
-
-
 def down(run: Run) -> timedelta | None:
     """Say for how long some account of a run is left alone, or None where all may be called. One query."""
-    (seconds,) = query(DOWN, **_accounts(run))[0]
+    (seconds,) = query(DOWN, **named(run))[0]
     return None if seconds is None else timedelta(seconds=seconds)
 
 
@@ -145,8 +140,8 @@ FROM unnest(%(providers)s::text[], %(accounts)s::uuid[]) AS a(provider, account)
 WHERE l.provider_id = a.provider AND l.account = a.account AND l.open_until IS NOT NULL"""
 
 
-def tell(run: Run, answers: Sequence["Answer"]) -> None:
-    """Tell which accounts answered, which failed, which asked not to be called; write where that changes something."""
+def tell(run: Run, answers: Sequence["Answer"], *, failing: bool) -> None:
+    """Tell which accounts failed or asked not to be called and, where any is `failing` now, which answered."""
     by_health: dict[str, Counter[str]] = {health: Counter() for health in Health}
     pauses: dict[str, int] = {}
     for answer in answers:
@@ -156,7 +151,7 @@ def tell(run: Run, answers: Sequence["Answer"]) -> None:
             pauses[name] = max(pauses.get(name, 0), answer.outcome.pause)
     well, ill = by_health[Health.WELL], by_health[Health.ILL]
     ill -= Counter({name: ill[name] for name in well})  # one that answered is there
-    if well or ill or pauses:
+    if ill or pauses or (well and failing):
         intention(lambda: _tell(run, well.keys(), ill, pauses))
 
 
@@ -170,7 +165,7 @@ def _tell(run: Run, well: Collection[str], ill: Counter[str], pauses: Mapping[st
         first = settings.BREAKER_SECONDS
         query(
             FAILED,
-            **_accounts(run, names),
+            **named(run, names),
             n=[ill[name] for name in names],
             pauses=[pauses.get(name) for name in names],
             most=settings.BREAKER_FAILURES,
@@ -178,12 +173,12 @@ def _tell(run: Run, well: Collection[str], ill: Counter[str], pauses: Mapping[st
             longest=max(first, LONGEST_REST),
         )
     if well:
-        query(ANSWERED, **_accounts(run, well))
+        query(ANSWERED, **named(run, well))
 
 
 def try_now(run: Run) -> None:
     """Let the next call ask at once whether the accounts of a run are back: a person asked for it. A step."""
-    query(TRY_NOW, **_accounts(run))
+    query(TRY_NOW, **named(run))
 
 
 def forget(org: UUID, provider: str) -> None:
@@ -191,7 +186,8 @@ def forget(org: UUID, provider: str) -> None:
     Limit.objects.filter(provider=provider, account=org).delete()
 
 
-def _accounts(run: Run, names: Iterable[str] | None = None) -> dict[str, Any]:
+def named(run: Run, names: Iterable[str] | None = None) -> dict[str, Any]:
+    """Name the accounts of a run at these of its providers, or at all, as statements take them."""
     whose = accounts(run)
     listed = sorted(whose if names is None else names)
     return {"providers": array(listed), "accounts": array(whose[name] for name in listed)}
