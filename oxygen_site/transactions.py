@@ -14,11 +14,14 @@ import psycopg
 from django.db import connection, transaction
 from psycopg_pool import PoolTimeout
 
+from oxygen_site.sql import query
+
 TRIES = 6
 # Deadlock, serialization failure, lock time-out: the transaction lost, the connection lives.
 LOST_THE_RACE = {"40P01", "40001", "55P03"}
 # The server goes down, comes up, or threw the connection out (25P03: idle too long, as after a long stop).
 LOST_THE_SERVER = {"57P01", "57P02", "57P03", "25P03"}
+STATUS = "SELECT pg_xact_status(%(number)s::xid8)"
 PATIENCE = 15  # seconds; a backend that nobody speaks to any more ends its transaction after ten
 
 
@@ -57,7 +60,7 @@ def intention[T](verb: Callable[[], T | Refused], *, certain: bool = False) -> T
                 if connection.needs_rollback:
                     raise Spoiled
                 if certain:
-                    number = _ask("SELECT pg_current_xact_id()::text")
+                    ((number,),) = query("SELECT pg_current_xact_id()::text")
         except Exception as failure:
             lost = _connection_lost(failure)
             if lost and not connection.in_atomic_block:
@@ -77,17 +80,11 @@ def intention[T](verb: Callable[[], T | Refused], *, certain: bool = False) -> T
 def _committed(number: str) -> bool:
     """Ask what became of a transaction; while its backend is still at it, wait, as long as an idle one may live."""
     give_up = time.monotonic() + PATIENCE
-    while (status := intention(lambda: _ask("SELECT pg_xact_status(%s::xid8)", number))) == "in progress":
+    while (status := intention(lambda: query(STATUS, number=number)))[0][0] == "in progress":
         if time.monotonic() > give_up:
             raise Undecided(f"transaction {number} is still in progress")
         time.sleep(0.05)
-    return status == "committed"
-
-
-def _ask(sql: str, *args: str) -> str:
-    with connection.cursor() as cursor:
-        cursor.execute(sql, args)
-        return cursor.fetchone()[0]
+    return status == [("committed",)]
 
 
 @contextmanager

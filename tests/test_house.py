@@ -113,7 +113,12 @@ ONLY = {
     "stripe": ("billing/payments/gateway.py",),
     "procrastinate": ("oxygen_site/jobs.py",),
     "httpx2": ("runs/providers/http.py", "oxygen_cli/"),
-    "oxygen_site.sql": ("runs/dispatch.py", "runs/standing.py", "runs/providers/limits.py"),
+    "oxygen_site.sql": (
+        "oxygen_site/transactions.py",
+        "runs/dispatch.py",
+        "runs/standing.py",
+        "runs/providers/limits.py",
+    ),
 }
 
 # What a room, or a part of one, may import of the others.
