@@ -24,7 +24,7 @@ def drive_run(run: str, shard: int, org: str) -> None:
     """Drive a slice of a run and, where more is to be done, get in line again: runs take turns, and so do orgs."""
     wait = AT_ONCE if _gives_way(org) else worker.drive_slice(UUID(run), settings.SLICE_SECONDS)
     if wait is not None:
-        _line_up(run, shard, org, after=wait)
+        intention(partial(_line_up, run, shard, org, after=wait))
 
 
 def _gives_way(org: str) -> bool:
@@ -57,7 +57,7 @@ def ensure_driven() -> None:
     in_flight, waiting = Exists(items.filter(status="running")), Exists(items.filter(status="pending"))
     paused = Q(status=Run.Status.PAUSED) & (Q(in_flight) | ~Q(waiting))
     for run in Run.objects.filter(Q(status__in=Run.LIVE) | paused):
-        wake(run)
+        intention(partial(wake, run))
 
 
 @periodic("*/5 * * * * *")

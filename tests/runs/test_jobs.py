@@ -1,10 +1,14 @@
 """Wake-ups: asked for with their cause, and given anew where they were lost."""
 
+import os
 from datetime import timedelta
+from threading import Timer
 from typing import Any
 from uuid import uuid4
 
+import psycopg
 import pytest
+from django.db import connection
 from procrastinate.contrib.django.models import ProcrastinateJob
 
 from billing.models import Organization, User
@@ -24,8 +28,6 @@ def waiting(run: Run) -> list[int]:
 
 
 def lose_the_queue() -> None:
-    from django.db import connection
-
     connection.cursor().execute("DELETE FROM procrastinate_jobs")
 
 
@@ -66,6 +68,21 @@ def test_an_ended_run_is_not_woken(acme: Organization, alice: User) -> None:
     lose_the_queue()
     jobs.ensure_driven()
     assert waiting(run) == []
+
+
+@pytest.mark.usefixtures("fresh_database")
+def test_a_wake_up_waits_out_a_worker_that_froze_while_it_asked_for_the_same(acme: Organization, alice: User) -> None:
+    run = start(acme, alice, HUNTER, rows=2, cap=2)
+    lose_the_queue()
+    with psycopg.connect(os.environ["DATABASE_URL"]) as frozen:
+        frozen.execute(
+            "INSERT INTO procrastinate_jobs (queue_name, task_name, queueing_lock) VALUES ('runs', 'frozen', %s)",
+            [f"{run.id}:0"],
+        )
+        connection.cursor().execute("SET lock_timeout = '50ms'")
+        Timer(0.2, frozen.rollback).start()
+        jobs.ensure_driven()
+    assert waiting(run) == [0]
 
 
 @pytest.mark.usefixtures("fresh_database")
