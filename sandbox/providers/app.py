@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from starlette.applications import Starlette
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
@@ -34,7 +34,10 @@ class Desk:
         """Answer one call. It is charged, and its answer kept, before the delay begins."""
         tool = f"{request.path_params['provider']}.{request.path_params['tool']}"
         tariff, key = TARIFFS.get(tool), request.headers.get("idempotency-key", "")
-        asked = _asked(await request.body())
+        try:
+            asked = _asked(await request.body())
+        except ClientDisconnect:
+            return Response(status_code=400)  # its caller died in the middle of asking: nothing was bought
         if tariff is None or asked is None or asked["tool"] != tool:
             return _refusal(
                 404,
