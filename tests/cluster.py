@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from urllib.parse import urlsplit, urlunsplit
 
+import dj_database_url
 import psycopg
 import pytest
 
@@ -75,25 +76,47 @@ def drop(database: str) -> None:
 @contextlib.contextmanager
 def pointed_at(database: str) -> Iterator[None]:
     """Let every thread's default connection, and every process started meanwhile, speak to this database."""
+    with speaking_to(address(database)):
+        yield
+
+
+@contextlib.contextmanager
+def speaking_to(url: str) -> Iterator[None]:
+    """The same for a database on any server."""
     from django.db import connection
 
-    before_name, before_url = connection.settings_dict["NAME"], os.environ["DATABASE_URL"]
+    parts = ("NAME", "USER", "PASSWORD", "HOST", "PORT")
+    given = connection.settings_dict  # the one dict that all threads' connections share
+    before, before_url = {part: given[part] for part in parts}, os.environ["DATABASE_URL"]
     connection.close()
-    connection.settings_dict["NAME"] = database  # the one dict that all threads' connections share
-    os.environ["DATABASE_URL"] = address(database)
+    given.update({part: value for part, value in dj_database_url.parse(url).items() if part in parts})
+    os.environ["DATABASE_URL"] = url
     try:
         yield
     finally:
         connection.close()
-        connection.settings_dict["NAME"] = before_name
+        given.update(before)
         os.environ["DATABASE_URL"] = before_url
+
+
+@contextlib.contextmanager
+def of_its_own() -> Iterator[postgres.Server]:
+    """A server that may crash: it writes to disk, has the migrated schema, and is thrown away at the end."""
+    server = postgres.start(postgres.home() / f"tests-own-{os.getpid()}", durable=False)
+    try:
+        _migrate(server.url)
+        server.stop()
+        server = postgres.start(server.data)
+        yield server
+    finally:
+        server.remove()
 
 
 def _sweep() -> None:
     """Throw away the clusters of runs that were killed."""
     for lock in postgres.home().glob("tests-*.lock"):
         try:
-            os.kill(int(lock.stem.removeprefix("tests-")), 0)
+            os.kill(int(lock.stem.rpartition("-")[2]), 0)
         except ProcessLookupError:
             postgres.throw_away(lock.with_suffix(""))
         except PermissionError:
@@ -102,10 +125,14 @@ def _sweep() -> None:
 
 def _make_template() -> None:
     _administer(f'CREATE DATABASE "{TEMPLATE}"')
+    _migrate(address(TEMPLATE))
+
+
+def _migrate(url: str) -> None:
     migrated = subprocess.run(
         [sys.executable, "manage.py", "migrate", "--verbosity=0", "--skip-checks"],
         cwd=postgres.CLONE,
-        env=os.environ | {"DATABASE_URL": address(TEMPLATE)},
+        env=os.environ | {"DATABASE_URL": url},
         capture_output=True,
         text=True,
         stdin=subprocess.DEVNULL,

@@ -9,9 +9,9 @@ import pytest
 from billing.models import Organization, User
 from oxygen_site.postgres import CLONE
 from runs.models import Run
+from tests.chaos.processes import until
 from tests.conftest import give
 from tests.runs.conftest import Providers, assert_books_hold, start
-from tests.runs.test_killed_worker import until
 
 HUNTER = "hunter.email_finder"
 NARROW = {"OXYGEN_WORKER_JOBS": "2", "OXYGEN_SLICE_SECONDS": "1", "OXYGEN_WORKER_CONCURRENCY": "1"}
