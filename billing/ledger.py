@@ -168,7 +168,8 @@ def close(org: UUID, run: UUID, *, actor: str) -> Decimal:
 
 def admit(org: UUID, run: UUID, n: int, unit: Decimal) -> int:
     """Carve the holds of up to n items of `unit` credits each; answer how many may start: 0 at the cap or paused."""
-    return _call("SELECT ledger.admit(%s, %s, %s, %s)", org, run, n, unit)
+    with connection.wrap_database_errors:
+        return _kept_cursor().execute("SELECT ledger.admit(%s, %s, %s, %s)", (org, run, n, unit)).fetchone()[0]
 
 
 def pause(org: UUID, run: UUID, paused: bool) -> None:

@@ -118,7 +118,8 @@ async def rescue(context: JobContext, timestamp: int) -> None:
     """Put the jobs of workers that gave no sign of life back into the queue."""
     manager = context.app.job_manager
     for job in await manager.get_stalled_jobs(seconds_since_heartbeat=settings.RESCUE_SECONDS):
-        try:
-            await manager.retry_job(job)
-        except exceptions.UniqueViolation:  # its successor waits already
-            await manager.finish_job(job, status=jobs.Status.ABORTED, delete_job=True)
+        with contextlib.suppress(exceptions.ConnectorException):  # somebody else was quicker
+            try:
+                await manager.retry_job(job)
+            except exceptions.UniqueViolation:  # its successor waits already
+                await manager.finish_job(job, status=jobs.Status.ABORTED, delete_job=True)

@@ -62,7 +62,7 @@ def intention[T](verb: Callable[[], T | Refused], *, certain: bool = False) -> T
                 if certain:
                     ((number,),) = query("SELECT pg_current_xact_id()::text")
         except Exception as failure:
-            lost = _connection_lost(failure)
+            lost = connection_lost(failure)
             if lost and not connection.in_atomic_block:
                 connection.close()
             if not (lost and number and _committed(number)):
@@ -104,7 +104,10 @@ def one_snapshot(*, patient: bool = False) -> Iterator[None]:
         yield
 
 
-def _connection_lost(failure: BaseException) -> bool:
+def connection_lost(failure: BaseException) -> bool:
+    """Say whether a failure, or each of a group, is that the database could not be reached any more."""
+    if isinstance(failure, BaseExceptionGroup):
+        return all(connection_lost(each) for each in failure.exceptions)
     cause = _database_error(failure)
     if cause is None or isinstance(cause, PoolTimeout):  # the pool has waited already
         return False

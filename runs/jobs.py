@@ -4,6 +4,7 @@
 late; what a run still needs stands in its own rows.
 """
 
+import logging
 from collections import Counter
 from datetime import timedelta
 from functools import partial
@@ -13,16 +14,24 @@ from django.conf import settings
 from django.db.models import Exists, OuterRef, Q
 
 from oxygen_site.jobs import defer, line, periodic, task
-from oxygen_site.transactions import intention
+from oxygen_site.transactions import connection_lost, intention
 from runs import standing, worker
 from runs.models import Item, Run
-from runs.standing import AT_ONCE
+from runs.standing import AGAIN, AT_ONCE
+
+log = logging.getLogger("oxygen.runs")
 
 
 @task(queue="runs")
 def drive_run(run: str, shard: int, org: str) -> None:
     """Drive a slice of a run and, where more is to be done, get in line again: runs take turns, and so do orgs."""
-    wait = AT_ONCE if _gives_way(org) else worker.drive_slice(UUID(run), settings.SLICE_SECONDS)
+    try:
+        wait = AT_ONCE if _gives_way(org) else worker.drive_slice(UUID(run), settings.SLICE_SECONDS)
+    except Exception as failure:
+        if not connection_lost(failure):
+            raise
+        log.warning("run %s: a slice lost its database and begins again", run)
+        wait = AGAIN
     if wait is not None:
         intention(partial(_line_up, run, shard, org, after=wait))
 

@@ -27,7 +27,8 @@ from runs.providers.http import Wire
 log = logging.getLogger("oxygen.runs")
 
 BATCH = 200  # answers settled together at most
-GATHER = 0.02  # seconds that an answer waits for others to be settled with, while more are to come
+QUICK = 1000  # milliseconds
+GATHER = 0.05  # seconds that an answer waits for others to be settled with, while more are to come
 GIVE_BACK = timedelta(seconds=2)  # between looks at what the run can no longer need
 
 
@@ -93,6 +94,7 @@ class _Slice:
         self.limit: int = settings.WORKER_CONCURRENCY
         self.flight: dict[Key, Call] = {}
         self.asked: dict[Key, Call] = {}  # those of them that are not answered yet
+        self.quick = False  # the last answer took less than QUICK
         self.calls: asyncio.Queue[Call] = asyncio.Queue()
         self.answers: asyncio.Queue[Answer] = asyncio.Queue()
         self.changed = asyncio.Event()
@@ -144,9 +146,14 @@ class _Slice:
             await claimer.do(dispatch.renew, self.run, self.owner, left, 0)
 
     def _free(self) -> int:
-        """How many to claim: none until an eighth is free, nor while as many wait to be settled as may be asked."""
-        free = min(self.limit - len(self.asked), 2 * self.limit - len(self.flight))
-        return free if 8 * free >= self.limit else 0
+        """How many to claim; none until that is worth it, nor while twice as many as may be asked wait to be settled.
+
+        Where answers come quickly, up to half as many as may be asked are claimed ahead, so that claims are few and
+        nobody waits for one; where they do not, a pause would find calls that are still to be made.
+        """
+        ahead, worth = (self.limit // 2, self.limit // 2) if self.quick else (0, self.limit // 8)
+        free = min(self.limit + ahead - len(self.asked), 3 * self.limit - len(self.flight))
+        return free if free >= max(worth, 1) else 0
 
     async def _change(self) -> None:
         """Wait until there is room or nothing in flight; not for long, for room is made by other slices as well."""
@@ -178,6 +185,7 @@ class _Slice:
                 finally:
                     del self.flight[call.key]
             else:
+                self.quick = (answer.latency_ms or 0) < QUICK
                 self.answers.put_nowait(answer)
             self._tell()
 

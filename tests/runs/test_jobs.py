@@ -14,6 +14,7 @@ from procrastinate.contrib.django.models import ProcrastinateJob
 from billing.models import Organization, User
 from runs import dispatch, jobs, lifecycle
 from runs.models import Run
+from tests.chaos.driver import BEFORE, Fault, planted
 from tests.runs.conftest import Providers, start
 
 pytestmark = pytest.mark.usefixtures("catalog")
@@ -109,3 +110,14 @@ def test_a_slice_that_waits_for_a_lease_is_put_off_until_then(
     due = ProcrastinateJob.objects.get(status="todo").scheduled_at
     assert due is not None
     assert due - run.items.get().lease_until < timedelta(seconds=2)
+
+
+def test_a_slice_that_loses_its_database_gets_in_line_again(
+    fresh_database: str, acme: Organization, alice: User
+) -> None:
+    run = start(acme, alice, HUNTER, rows=2, cap=2)
+    lose_the_queue()
+    with psycopg.connect(fresh_database, autocommit=True) as other, planted(Fault(2, BEFORE), other) as seen:
+        jobs.drive_run(str(run.id), 0, str(run.org_id))
+    assert seen.struck is not None
+    assert waiting(run) == [0]
