@@ -23,6 +23,7 @@ from runs import accounts, dispatch, standing
 from runs.dispatch import Answer, Call
 from runs.models import Run
 from runs.providers.http import Wire
+from runs.providers.outcomes import Health
 
 log = logging.getLogger("oxygen.runs")
 
@@ -94,7 +95,7 @@ class _Slice:
         self.limit: int = settings.WORKER_CONCURRENCY
         self.flight: dict[Key, Call] = {}
         self.asked: dict[Key, Call] = {}  # those of them that are not answered yet
-        self.quick = False  # the last answer took less than QUICK
+        self.quick = False  # whether the last answer came within QUICK, and the provider is well
         self.calls: asyncio.Queue[Call] = asyncio.Queue()
         self.answers: asyncio.Queue[Answer] = asyncio.Queue()
         self.changed = asyncio.Event()
@@ -146,13 +147,16 @@ class _Slice:
             await claimer.do(dispatch.renew, self.run, self.owner, left, 0)
 
     def _free(self) -> int:
-        """How many to claim; none until that is worth it, nor while twice as many as may be asked wait to be settled.
+        """How many to claim, or none until that is worth it.
 
         Where answers come quickly, up to half as many as may be asked are claimed ahead, so that claims are few and
-        nobody waits for one; where they do not, a pause would find calls that are still to be made.
+        nobody waits for one, and answers may wait to be settled. Where they do not, a pause would find calls that are
+        still to be made; where they fail, rows would be burned before the others are told.
         """
-        ahead, worth = (self.limit // 2, self.limit // 2) if self.quick else (0, self.limit // 8)
-        free = min(self.limit + ahead - len(self.asked), 3 * self.limit - len(self.flight))
+        if self.quick:
+            worth, free = self.limit // 2, min(3 * self.limit // 2 - len(self.asked), 3 * self.limit - len(self.flight))
+        else:
+            worth, free = self.limit // 8, self.limit - len(self.flight)
         return free if free >= max(worth, 1) else 0
 
     async def _change(self) -> None:
@@ -179,13 +183,14 @@ class _Slice:
             answer = await self.wire.ask(self.run.id, call, self.run.cascade[call.step])
             del self.asked[call.key]
             if answer is None:
+                self.quick = False
                 log.warning("run %s, item %s: no usable answer to attempt %s", self.run.id, call.item, call.number)
                 try:
                     await self.settler.do(dispatch.unanswered, self.run, self.owner, call)
                 finally:
                     del self.flight[call.key]
             else:
-                self.quick = (answer.latency_ms or 0) < QUICK
+                self.quick = answer.outcome.health is Health.WELL and (answer.latency_ms or 0) < QUICK
                 self.answers.put_nowait(answer)
             self._tell()
 
@@ -193,7 +198,7 @@ class _Slice:
         """Settle together what came in while the last batch was being settled, and shortly after."""
         while True:
             batch = [await self.answers.get()]
-            if self.asked:
+            if self.asked and self.quick:
                 await asyncio.sleep(GATHER)
             while len(batch) < BATCH and not self.answers.empty():
                 batch.append(self.answers.get_nowait())
