@@ -57,6 +57,22 @@ class Outcome(NamedTuple):
     pause: int | None = None
 
 
+class Manner(NamedTuple):
+    """How a provider says what it did, where it differs from most: by status, body or header."""
+
+    cost: str = "cost"  # the field of an answer that names its cost
+    cost_header: str = ""  # or the header that does
+    nothing: frozenset[int] = frozenset()  # a status that means: looked and found nothing, for nothing
+
+
+MOST = Manner()
+MANNERS = {
+    "leadmagic": Manner(cost="credits_consumed"),  # leadmagic.io/docs/making-api-calls
+    # docs.peopledatalabs.com/support/billing/how-credits-work: one credit a match, a 404 is none and not billed
+    "peopledatalabs": Manner(cost_header="x-call-credits-spent", nothing=frozenset({404})),
+}
+
+
 # What an attempt's reason ends with where operators look at its cost. An index and their lists go by these very words.
 ABSORBED = "the rest was absorbed."
 UNREADABLE = "The cost could not be read; nothing was charged."
@@ -74,8 +90,7 @@ CALLED_OFF = Outcome(
 
 def read(status: int, headers: Mapping[str, str], body: bytes, step: Step, tries: int) -> Outcome | None:
     """Read a provider's answer to the `tries`-th try of a step; None where it says nothing that can be used."""
-    said = _read(body)
-    return _answered(said, step) if status == 200 else _refused(status, headers, said, step, tries)
+    return _meant(status, headers, _read(body), step, tries)
 
 
 def look_up(status: int, body: bytes, step: Step, tries: int) -> Outcome | None:
@@ -87,7 +102,7 @@ def look_up(status: int, body: bytes, step: Step, tries: int) -> Outcome | None:
     first, answer = said.get("status"), said.get("answer")
     if status != 200 or not isinstance(first, int) or not isinstance(answer, dict):
         return None
-    return _answered(answer, step) if first == 200 else _refused(first, {}, answer, step, tries)
+    return _meant(first, {}, answer, step, tries)
 
 
 def not_sent(tries: int, why: str) -> Outcome:
@@ -104,11 +119,21 @@ def _read(body: bytes) -> dict[str, Any]:
     return said if isinstance(said, dict) else {}
 
 
-def _answered(said: dict[str, Any], step: Step) -> Outcome | None:
+def _meant(status: int, headers: Mapping[str, str], said: dict[str, Any], step: Step, tries: int) -> Outcome | None:
+    manner = MANNERS.get(step.provider, MOST)
+    if status in manner.nothing and _credits(said.get("charged", 0)) == 0:
+        return Outcome("no_result", Decimal(0), "Nothing found. Free of charge.", None, _reference(said))
+    if status != 200:
+        return _refused(status, headers, said, step, tries)
+    named = headers.get(manner.cost_header) if manner.cost_header else None
+    return _answered(said, said.get(manner.cost) if named is None else named, step)
+
+
+def _answered(said: dict[str, Any], named: object, step: Step) -> Outcome | None:
     if "result" not in said or not isinstance(said["result"], dict | None):
         return None
     found = bool(said["result"])
-    cost, why = _billed(said, "cost", step)
+    cost, why = _billed(named, step)
     outcome = "succeeded" if found else "no_result"
     reason = f"{'Answered' if found else 'Nothing found'}. {why}"
     return Outcome(outcome, cost, reason, _storable(said["result"]) if found else None, _reference(said))
@@ -123,7 +148,7 @@ def _refused(status: int, headers: Mapping[str, str], said: dict[str, Any], step
     what = _clean(str(words or REFUSED.get(status, f"error {status}"))).rstrip(".")[:80]  # a whole reason fits
     reference, health, asked = _reference(said), _health(status), _asked_to_wait(status, headers)
     if charged is not None and _credits(charged) != 0:
-        cost, why = _billed(said, "charged", step)
+        cost, why = _billed(charged, step)
         reason = f"Failed after the charge: {what}. {why}"
         return Outcome("failed_after_billing", cost, reason, None, reference, None, health, asked)
     reason = f"Refused: {what}. Nothing was charged."
@@ -132,11 +157,11 @@ def _refused(status: int, headers: Mapping[str, str], said: dict[str, Any], step
     return Outcome("failed_before_billing", Decimal(0), reason, None, reference, wait, health, pause)
 
 
-def _billed(said: dict[str, Any], name: str, step: Step) -> tuple[Decimal, str]:
+def _billed(named: object, step: Step) -> tuple[Decimal, str]:
     if step.byok:
         return Decimal(0), "Paid on the organization's own account."
-    cost = _credits(said.get(name))
-    if cost is None and said.get(name) is None and step.flat:
+    cost = _credits(named)
+    if named is None and step.flat:
         return step.price, f"No cost was named; the price is {plain(step.price)}."
     if cost is None:
         return Decimal(0), UNREADABLE

@@ -99,11 +99,19 @@ class Desk:
                 "error": {"code": way.code, "message": way.message},
                 "charged": str(cost),
             }
-        body = {name: said for name, said in (body | script.says).items() if said is not None or name == "result"}
         headers = {"Retry-After": str(script.retry_after)} if way.status == 429 else {}
+        status = way.status
+        match tool.partition(".")[0]:  # what these two publish of their answers
+            case "leadmagic" if status == 200:
+                body["credits_consumed"] = float(body.pop("cost"))
+            case "peopledatalabs" if status == 200:
+                headers["X-Call-Credits-Spent"] = body.pop("cost")
+                if result is None:
+                    status, body = 404, {"error": {"code": "not_found", "message": "No records were found."}}
+        body = {name: said for name, said in (body | script.says).items() if said is not None or name == "result"}
         answer = Answer(
             fingerprint,
-            way.status,
+            status,
             json.dumps(body, ensure_ascii=False).encode(),
             headers,
             way.spoils,

@@ -78,7 +78,9 @@ TOOLS = {
     "hubspot.contact_upsert",
     "hunter.email_finder",
     "icypeas.email_finder",
+    "leadmagic.mobile_finder",
     "openai.ai_column",
+    "peopledatalabs.person_enrich",
     "prospeo.email_finder",
 }
 

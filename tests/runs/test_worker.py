@@ -48,6 +48,19 @@ def test_a_run_pauses_at_its_cap_and_a_continued_one_finishes_the_rest(
     assert_books_hold(acme)
 
 
+@pytest.mark.parametrize("tool", ["leadmagic.mobile_finder", "peopledatalabs.person_enrich"])
+def test_what_a_provider_says_in_its_own_manner_is_captured_as_it_booked_it(
+    acme: Organization, alice: User, providers: Providers, tool: str
+) -> None:
+    providers.script(finds=0.5)
+    run = worker.drive_to_rest(start(acme, alice, tool, rows=16, cap=100))
+    charged = providers.charges(run)
+    assert 0 < charged["charges"] < 16
+    assert (run.status, booked(run).captured) == ("succeeded", Decimal(charged["total"]))
+    assert run.attempts.filter(outcome="no_result").count() == 16 - charged["charges"]
+    assert_books_hold(acme)
+
+
 def test_a_provider_that_bills_three_times_its_maximum_is_paid_the_maximum(
     acme: Organization, alice: User, providers: Providers
 ) -> None:

@@ -62,6 +62,15 @@ def test_the_same_key_is_answered_again_and_not_charged_again(desk: httpx2.Clien
     assert (charges(desk, "twice:")["charges"], charges(desk, "twice:")["calls"]) == (1, 2)
 
 
+def test_some_say_what_they_did_in_a_manner_of_their_own(desk: httpx2.Client) -> None:
+    assert ask(desk, "manner:1", "leadmagic.mobile_finder").json()["credits_consumed"] == 5
+    found = ask(desk, "manner:2", "peopledatalabs.person_enrich")
+    assert ("cost" in found.json(), found.headers["X-Call-Credits-Spent"]) == (False, "2.2000")
+    desk.post("/control", json={"finds": 0})
+    assert ask(desk, "manner:3", "peopledatalabs.person_enrich").status_code == 404
+    assert set(charges(desk, "manner:")["by_key"]) == {"manner:1", "manner:2"}
+
+
 def test_the_same_key_for_another_row_is_refused(desk: httpx2.Client) -> None:
     ask(desk, "other:1")
     refused = ask(desk, "other:1", row={"first_name": "Ada"})

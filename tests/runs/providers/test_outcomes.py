@@ -48,6 +48,33 @@ TABLE = [
     (422, {"error": ERROR, "charged": "0.5"}, "failed_after_billing", "0.5"),
     (500, {"error": ERROR, "charged": "much"}, "failed_after_billing", "0"),
 ]
+# How some providers say it: whose, status, body, headers; what it means.
+PDL = Step("peopledatalabs.person_enrich", "peopledatalabs", False, Decimal("2.2"), Decimal("2.2"))
+LEADMAGIC = Step("leadmagic.mobile_finder", "leadmagic", False, Decimal(5), Decimal(5))
+IN_THEIR_MANNER = [
+    (PDL, 200, {"result": FOUND}, {"x-call-credits-spent": "1.1"}, "succeeded", "1.1"),
+    (PDL, 200, {"result": FOUND, "cost": "9"}, {"x-call-credits-spent": "1.1"}, "succeeded", "1.1"),
+    (PDL, 200, {"result": FOUND, "cost": "1.5"}, {}, "succeeded", "1.5"),
+    (PDL, 200, {"result": FOUND}, {"x-call-credits-spent": "some"}, "succeeded", "0"),
+    (PDL, 200, {"result": FOUND}, {}, "succeeded", "2.2"),
+    (PDL, 404, {"error": ERROR}, {}, "no_result", "0"),
+    (PDL, 404, b"", {}, "no_result", "0"),
+    (PDL, 404, {"error": ERROR, "charged": "1"}, {}, "failed_after_billing", "1"),
+    (PDL, 402, {"error": ERROR}, {}, "failed_before_billing", "0"),
+    (LEADMAGIC, 200, {"result": FOUND, "credits_consumed": 5}, {}, "succeeded", "5"),
+    (LEADMAGIC, 200, {"result": None, "credits_consumed": 0}, {}, "no_result", "0"),
+    (LEADMAGIC, 200, {"result": FOUND, "cost": "1"}, {}, "succeeded", "5"),
+    (LEADMAGIC, 404, {"error": ERROR}, {}, "failed_before_billing", "0"),
+    (FLAT, 200, {"result": FOUND, "credits_consumed": 3}, {"x-call-credits-spent": "3"}, "succeeded", "1"),
+]
+
+
+@pytest.mark.parametrize(("step", "status", "body", "headers", "outcome", "cost"), IN_THEIR_MANNER)
+def test_an_answer_in_its_providers_manner_means(
+    step: Step, status: int, body: Any, headers: dict[str, str], outcome: str, cost: str
+) -> None:
+    found = said(status, body, step, headers)
+    assert (found.outcome, found.cost) == (outcome, Decimal(cost))
 
 
 @pytest.mark.parametrize(("status", "body", "outcome", "cost"), TABLE)
