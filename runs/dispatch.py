@@ -283,6 +283,8 @@ def let_go(run: Run, answers: Sequence[Answer]) -> None:
 
 def _leave_to_go_on(run: Run, answers: Sequence[Answer]) -> Leaves:
     """Take leave for the tools that will be asked next; locks nothing where the providers have no limit."""
+    if len(run.cascade) == 1:
+        return {}
     nexts: Counter[str] = Counter()
     for call, outcome, _ in answers:
         move = follow(run.cascade, call.number, outcome.outcome, passing=outcome.wait is not None)

@@ -28,8 +28,8 @@ from runs.providers.outcomes import Health
 log = logging.getLogger("oxygen.runs")
 
 BATCH = 200  # answers settled together at most
-QUICK = 1000  # milliseconds
-GATHER = 0.05  # seconds that an answer waits for others to be settled with, while more are to come
+QUICK = 250  # milliseconds
+GATHER = 0.1  # seconds that an answer waits for others to be settled with, while more are to come
 GIVE_BACK = timedelta(seconds=2)  # between looks at what the run can no longer need
 
 
@@ -149,14 +149,16 @@ class _Slice:
     def _free(self) -> int:
         """How many to claim, or none until that is worth it.
 
-        Where answers come quickly, up to half as many as may be asked are claimed ahead, so that claims are few and
-        nobody waits for one, and answers may wait to be settled. Where they do not, a pause would find calls that are
-        still to be made; where they fail, rows would be burned before the others are told.
+        Where answers come quickly, up to three quarters more than may be asked are claimed ahead, so that claims are
+        few and nobody waits for one, and answers may wait to be settled. Where they do not, a pause would find calls
+        that are still to be made; where they fail, rows would be burned before the others are told.
         """
-        if self.quick:
-            worth, free = self.limit // 2, min(3 * self.limit // 2 - len(self.asked), 3 * self.limit - len(self.flight))
+        most = self.limit
+        if not self.quick:
+            free, worth = most - len(self.flight), most // 8
         else:
-            worth, free = self.limit // 8, self.limit - len(self.flight)
+            ahead = worth = 3 * most // 4
+            free = min(most + ahead - len(self.asked), 5 * most - len(self.flight))
         return free if free >= max(worth, 1) else 0
 
     async def _change(self) -> None:

@@ -142,6 +142,8 @@ WHERE l.provider_id = a.provider AND l.account = a.account AND l.open_until IS N
 
 def tell(run: Run, answers: Sequence["Answer"], *, failing: bool) -> None:
     """Tell which accounts failed or asked not to be called and, where any is `failing` now, which answered."""
+    if not failing and all(answer.outcome.health is Health.WELL for answer in answers):
+        return
     by_health: dict[str, Counter[str]] = {health: Counter() for health in Health}
     pauses: dict[str, int] = {}
     for answer in answers:
