@@ -219,8 +219,8 @@ def delete(world: World, asked: Json, id: str) -> Json:
         if subscription["status"] not in standing.ENDED:
             standing.end(world, subscription, "canceled")
     for customer in world.where("customer", test_clock=id):
-        customer["deleted"] = True
         tell(world, "customer.deleted", customer)
+        customer["deleted"] = True
     tell(world, "test_helpers.test_clock.deleted", clock)
     world.drop(clock)
     return {"id": id, "object": "test_helpers.test_clock", "deleted": True}

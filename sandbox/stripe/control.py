@@ -11,6 +11,7 @@ times} · `faults` {kind, times, path} (faults.py says which) · `reset` {}. `GE
 import time
 from collections.abc import Callable
 from dataclasses import asdict, fields
+from fractions import Fraction
 from typing import Any
 
 from sandbox.stripe import clocks, disputes, events
@@ -39,8 +40,10 @@ def settings(desk: Desk, asked: Json) -> Json:
         raise Refusal(f"no such setting: {', '.join(sorted(strange))}")
     if asked.get("after_retries", "cancel") not in ("cancel", "unpaid", "past_due"):
         raise Refusal("after_retries is cancel, unpaid or past_due.")
-    desk.world.settings = Settings(**(asdict(desk.world.settings) | asked))
-    _ = desk.world.tax_rate  # a percentage that is no number is refused at once
+    wished = Settings(**(asdict(desk.world.settings) | asked))
+    if Fraction(wished.tax_percent) < 0 or not isinstance(wished.fail_next_payments, list):
+        raise Refusal("tax_percent is a number as text, fail_next_payments a list.")
+    desk.world.settings = wished
     return asdict(desk.world.settings)
 
 

@@ -18,7 +18,7 @@ from sandbox.stripe.forms import nested
 from sandbox.stripe.operations import done, found
 from sandbox.stripe.refusals import Refusal
 from sandbox.stripe.state import Caller, Json, World
-from sandbox.stripe.webhooks import Post
+from sandbox.stripe.webhooks import Habits, Post
 
 
 @dataclass
@@ -50,7 +50,7 @@ class Desk:
         self.keys.clear()
         self.log.clear()
         self.post.letters.clear()
-        self.post.follow({"hold": False} | {"times": 1, "delay": 0, "drop_next": 0, "drop_types": [], "secret": ""})
+        self.post.habits = Habits()
 
     async def api(self, request: Request) -> Response:
         """Answer one request of Stripe's API."""

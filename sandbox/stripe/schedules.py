@@ -191,7 +191,13 @@ def _become(world: World, subscription: Json, phase: Json, behavior: str) -> Non
     asked += wanted[len(mine) :] + [{"id": each["id"], "deleted": True} for each in mine[len(wanted) :]]
     change = changed(world, subscription, asked, now)
     if any(each["current_period_end"] == now for each in mine):
-        # At the boundary nothing is left of the old period: what is new begins with the new one.
+        # At the boundary nothing is left of the old period: what is new is billed with the period that begins now. The
+        # anchor moves "as needed" (Stripe's `automatic`), that is when the rhythm is another.
+        if change.moves_periods:
+            subscription["billing_cycle_anchor"] = now
+        over = {name: mine[0][name] for name in ("current_period_start", "current_period_end")}
+        for each in change.items:
+            each |= over
         standing.apply_items(world, subscription, change.items)
     else:
         subscriptions.change_now(world, subscription, change, {}, now, behavior)
