@@ -90,8 +90,8 @@ def preview(world: World, asked: Json) -> Json:
         raise Refusal("The subscription belongs to another customer.", param="subscription")
     if subscription["status"] in standing.ENDED or details.get("cancel_at_period_end"):
         raise Refusal("No upcoming invoices for customer: " + customer["id"], code="invoice_upcoming_none")
-    if subscription["schedule"] and "items" in details:
-        raise unknown_to_the_sandbox("a preview of items beside a schedule", "subscription_details[items]")
+    if subscription["schedule"] and details.get("proration_behavior") != "always_invoice":
+        raise unknown_to_the_sandbox("the next invoice of a subscription that has a schedule", "subscription")
     at = details.get("proration_date", world.now(subscription["test_clock"]))
     must_be_in_period(subscription, at)
     difference = changed(world, subscription, details.get("items", []), at)

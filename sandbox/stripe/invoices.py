@@ -195,12 +195,18 @@ def _paid(world: World, invoice: Json) -> None:
 
 
 def _failed(world: World, invoice: Json) -> None:
+    _dun(world, invoice, "invoice.payment_failed")
+
+
+def _dun(world: World, invoice: Json, event: str = "") -> None:
+    """Count a try that failed, and say when the next one is; after the last the subscription is given up."""
     invoice["attempt_count"] += 1
     retries = list(RETRIES_AFTER) if standing.is_dunned(world, invoice) else []
     left = retries[invoice["attempt_count"] - 1 :]
     now = world.now(invoice["test_clock"])
     invoice["next_payment_attempt"] = now + left[0] if left and invoice["auto_advance"] else None
-    tell(world, "invoice.payment_failed", invoice)
+    if event:
+        tell(world, event, invoice)
     standing.unpaid(world, invoice)
     if retries and not left:
         standing.given_up(world, invoice)
@@ -214,13 +220,10 @@ def pay_or_wait(world: World, invoice: Json) -> None:
         finalize(world, invoice)
     if invoice["status"] == "open":
         invoice["next_payment_attempt"] = None
+        tries = invoice["attempt_count"]
         pay(world, invoice)
-        if invoice["status"] == "open" and not invoice["next_payment_attempt"] and invoice["attempt_count"] == 0:
-            # It waits for authentication: Stripe counts that as a try, and dunning goes on.
-            intent_status = intent_of(world, invoice)["status"]
-            if intent_status == "requires_action" and standing.is_dunned(world, invoice):
-                invoice["next_payment_attempt"] = world.now(invoice["test_clock"]) + RETRIES_AFTER[0]
-                invoice["attempt_count"] = 1
+        if invoice["status"] == "open" and invoice["attempt_count"] == tries:
+            _dun(world, invoice)  # it waits for authentication, which counts as a try
 
 
 def void(world: World, invoice: Json) -> None:

@@ -60,6 +60,20 @@ def test_a_renewal_that_fails_is_tried_three_times_more_and_then_canceled(
     assert sandbox.stripe.invoices.retrieve(invoice.id).status == "open"
 
 
+def test_a_renewal_that_waits_for_3ds_is_dunned_like_one_that_failed(
+    sandbox: Sandbox, buyer: Any, prices: Any, pass_time: Any
+) -> None:
+    ada = buyer()
+    subscription = subscribe(sandbox, ada, prices("starter", 2000))
+    card = sandbox.stripe.payment_methods.attach("pm_card_authenticationRequired", params={"customer": ada.id})
+    sandbox.stripe.customers.update(ada.id, params={"invoice_settings": {"default_payment_method": card.id}})
+    pass_time(ada, 31 * DAY + 3600)
+    assert sandbox.stripe.subscriptions.retrieve(subscription.id).status == "past_due"
+    assert sandbox.told("invoice.payment_action_required") == ["invoice.payment_action_required"]
+    pass_time(ada, 15 * DAY)
+    assert sandbox.stripe.subscriptions.retrieve(subscription.id).status == "canceled"
+
+
 @pytest.mark.parametrize("outcome", ["unpaid", "past_due"])
 def test_what_becomes_of_one_that_nobody_pays_is_a_setting(
     sandbox: Sandbox, buyer: Any, prices: Any, pass_time: Any, outcome: str

@@ -6,7 +6,7 @@ import pytest
 import stripe
 
 from tests.sandbox.stripe.conftest import NEW_YEAR, Sandbox
-from tests.sandbox.stripe.test_subscriptions import DAY, subscribe
+from tests.sandbox.stripe.test_subscriptions import DAY, change, preview, subscribe
 
 
 def downgrade(sandbox: Sandbox, subscription: stripe.Subscription, price: stripe.Price) -> stripe.SubscriptionSchedule:
@@ -96,6 +96,12 @@ def test_beside_a_schedule_nothing_else_decides(sandbox: Sandbox, buyer: Any, pr
     schedule = downgrade(sandbox, subscription, prices("starter", 2000))
     with pytest.raises(stripe.InvalidRequestError, match="managed by the subscription schedule"):
         sandbox.stripe.subscriptions.update(subscription.id, params={"cancel_at_period_end": True})
+    shown = preview(sandbox, subscription, prices("scale", 9900), NEW_YEAR)  # before it is decided to release
+    assert shown.total == 4900
+    with pytest.raises(stripe.InvalidRequestError, match="release the schedule first"):
+        change(sandbox, subscription, prices("huge", 99000), NEW_YEAR)
+    with pytest.raises(stripe.InvalidRequestError, match="that has a schedule"):
+        sandbox.stripe.invoices.create_preview(params={"subscription": subscription.id})
     with pytest.raises(stripe.InvalidRequestError, match="already attached"):
         sandbox.stripe.subscription_schedules.create(params={"from_subscription": subscription.id})
     with pytest.raises(stripe.InvalidRequestError, match="if `from_subscription` is set"):
