@@ -28,7 +28,7 @@ def test_products_and_prices_are_made_changed_listed_and_taken_away(sandbox: San
     assert v.prices.retrieve(old.id).lookup_key is None
     assert v.prices.update(old.id, params={"active": False}).active is False
     changed = v.products.update(pro.id, params={"default_price": new.id, "metadata": {"old": ""}})
-    assert changed.metadata.to_dict() == {"credits": "500"}  # type: ignore[union-attr]
+    assert changed.metadata.to_dict() == {"credits": "500"}
     assert v.products.retrieve(pro.id).default_price == new.id
     with pytest.raises(stripe.InvalidRequestError, match="cannot be deleted"):
         v.products.delete(pro.id)
