@@ -77,7 +77,7 @@ def listing(world: World, asked: Json) -> Json:
 @operation(
     "POST",
     "/v1/invoices/create_preview",
-    "customer subscription subscription_details{items[id price quantity:int deleted:bool] proration_date:int"
+    "customer subscription subscription_details{items[id price quantity:count deleted:bool] proration_date:int"
     " proration_behavior:(create_prorations|always_invoice|none) cancel_at_period_end:bool}",
 )
 def preview(world: World, asked: Json) -> Json:
@@ -163,7 +163,7 @@ def pay(world: World, asked: Json, id: str) -> Json:
         invoices.finalize(world, invoice, dict(invoice["metadata"]))
     if invoice["status"] == "paid":
         return invoice
-    refusal = invoices.pay(world, invoice, method, off_session=asked.get("off_session", True))
+    refusal = invoices.pay(world, invoice, method, off_session=asked.get("off_session", False))
     if refusal:
         raise refusal
     if invoice["status"] == "open":
@@ -200,7 +200,7 @@ def lines(world: World, asked: Json, id: str) -> Json:
 @operation(
     "POST",
     "/v1/invoiceitems",
-    "customer! invoice subscription amount:int currency pricing{price} quantity:int description metadata:map"
+    "customer! invoice subscription amount:int currency pricing{price} quantity:count description metadata:map"
     " period{start!:int end!:int}",
 )
 def make_item(world: World, asked: Json) -> Json:

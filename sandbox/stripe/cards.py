@@ -11,6 +11,7 @@ class Card(NamedTuple):
     charge: str = ""  # decline code when it is charged
     authentication: str = ""  # "always", or "first": until it has been set up for later use
     disputed: str = ""  # the reason with which every charge is disputed at once
+    inquiry: bool = False  # such a dispute is a question of the bank's as yet: no money moves
 
 
 CARDS = (
@@ -26,7 +27,9 @@ CARDS = (
     Card("4000002760003184", "authenticationRequired", authentication="always"),
     Card("4000000000003220", "threeDSecure2Required", authentication="always"),
     Card("4000000000000259", "createDispute", disputed="fraudulent"),
+    Card("4000000000001976", "createDisputeInquiry", disputed="general", inquiry=True),
 )
 BY_NUMBER = {card.number: card for card in CARDS}
 BY_NAME = {f"pm_card_{card.name}": card for card in CARDS}
+BY_NAME["pm_card_visa_chargeDeclined"] = BY_NAME["pm_card_chargeDeclined"]  # Stripe has two names for it
 BY_TOKEN = {f"tok_{card.name}": card for card in CARDS}

@@ -80,11 +80,9 @@ def make_price(world: World, asked: Json) -> Json:
         raise Refusal("The Stripe sandbox knows whole, positive amounts only.", param="unit_amount_decimal")
     if ("product" in asked) == ("product_data" in asked):
         raise Refusal("You must provide one of product or product_data.", param="product")
+    product = world.get("product", asked["product"], "product") if "product" in asked else None
     _free(world, asked)
-    if "product" in asked:
-        product = world.get("product", asked["product"], "product")
-    else:
-        product = make_product(world, asked["product_data"])
+    product = product or make_product(world, asked["product_data"])
     recurring = asked.get("recurring")
     price = world.make(
         "price",

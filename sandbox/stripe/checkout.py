@@ -5,8 +5,8 @@ from sandbox.stripe.answers import LISTING, listed, page, rendered
 from sandbox.stripe.cards import BY_NUMBER, Card
 from sandbox.stripe.customers import attach, make_customer, method_with
 from sandbox.stripe.events import tell
-from sandbox.stripe.intents import refuse_method_types, set_up
-from sandbox.stripe.lines import line
+from sandbox.stripe.intents import check_method_types, set_up
+from sandbox.stripe.lines import least, line
 from sandbox.stripe.operations import merged, operation, retrieval
 from sandbox.stripe.periods import whole
 from sandbox.stripe.refusals import Refusal, declined
@@ -19,7 +19,7 @@ HOUR = 3600
     "POST",
     "/v1/checkout/sessions",
     "mode!:(payment|subscription|setup) customer customer_email client_reference_id currency success_url! cancel_url"
-    " line_items[price! quantity:int] metadata:map expires_at:int ui_mode:(hosted_page)"
+    " line_items[price! quantity:count] metadata:map expires_at:int ui_mode:(hosted_page)"
     " payment_method_collection:(always|if_required) locale billing_address_collection:(auto|required)"
     " subscription_data{metadata:map description billing_mode{type!:(flexible)}}"
     " payment_intent_data{metadata:map description setup_future_usage:(off_session|on_session)}"
@@ -28,14 +28,17 @@ HOUR = 3600
     " allowed_payment_method_types:list payment_method_types:list",
 )
 def make(world: World, asked: Json) -> Json:
-    if "payment_method_types" in asked:
-        raise refuse_method_types("Checkout Session")
+    check_method_types(world, asked, "Checkout Session")
     mode, now = asked["mode"], world.real()
     customer = world.living_customer(asked["customer"]) if "customer" in asked else None
     _belongs_to_mode(asked, mode)
     items = [_item(world, each, mode) for each in asked.get("line_items", [])]
     if len({each["currency"] for each in items}) > 1:
         raise Refusal("All line items must be of one currency.", param="line_items")
+    if mode == "payment" and sum(each["amount_total"] for each in items) < least(items[0]["currency"]):
+        raise Refusal(
+            "The Checkout Session's total amount is below the least that can be charged.", code="amount_too_small"
+        )
     expires = asked.get("expires_at", now + 24 * HOUR)
     if not now + HOUR // 2 <= expires <= now + 24 * HOUR:
         raise Refusal(

@@ -1,11 +1,11 @@
 """The control API: what a test or the demo makes happen that Stripe's own API cannot. JSON in, JSON out, no key.
 
 `GET /_emu` tells the state. `POST /_emu/…`: `clock` {to | by} moves the main time forwards and does what comes due ·
-`settings` {fail_next_payments: [decline codes], tax_percent, after_retries} · `disputes` {charge, reason, amount} opens
-one, {dispute, outcome: won | lost} closes it · `refunds` {charge, amount} as from the dashboard, {fail: refund} ·
-`customers` {delete} · `webhook` {url, secret, enabled_events} · `post` {any of webhooks.Habits} · `redeliver` {event,
-times} · `faults` {kind, times, path} (faults.py says which) · `reset` {}. `GET /_emu/requests` is the log of requests,
-`GET /_emu/deliveries` what the post did.
+`settings` {fail_next_payments: [decline codes], tax_percent, after_retries} · `disputes` {charge, reason, amount,
+inquiry} opens one, {dispute, outcome: won | lost} closes it · `refunds` {charge, amount} as from the dashboard,
+{fail: refund} · `customers` {delete} · `webhook` {url, secret, enabled_events} · `post` {any of webhooks.Habits} ·
+`redeliver` {event, times} · `faults` {kind, times, path, method, seconds} (faults.py says which kinds) · `reset` {}.
+`GET /_emu/requests` is the log of requests, `GET /_emu/deliveries` what the post did.
 """
 
 import time
@@ -54,7 +54,9 @@ def dispute(desk: Desk, asked: Json) -> Json:
             raise Refusal("outcome is won or lost.")
         return disputes.close_dispute(world, world.get("dispute", asked["dispute"]), asked["outcome"])
     charge = world.get("charge", asked["charge"], "charge")
-    return disputes.open_dispute(world, charge, asked.get("reason", "fraudulent"), asked.get("amount"))
+    return disputes.open_dispute(
+        world, charge, asked.get("reason", "fraudulent"), asked.get("amount"), inquiry=bool(asked.get("inquiry"))
+    )
 
 
 def refund(desk: Desk, asked: Json) -> Json:

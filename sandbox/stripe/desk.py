@@ -59,6 +59,7 @@ class Desk:
             "method": request.method,
             "path": request.url.path,
             "idempotency_key": request.headers.get("idempotency-key"),
+            "pinned": "stripe-version" in request.headers,
         }
         self.log.append(entry)
         headers = {"Request-Id": entry["id"], "Stripe-Version": API_VERSION}
@@ -127,7 +128,7 @@ class Desk:
         world = self.world
         clocks.catch_up(world, None, world.real())
         each, ids = found(method, path)
-        world.caller = Caller(entry["id"], entry["idempotency_key"])
+        world.caller = Caller(entry["id"], entry["idempotency_key"], entry["pinned"])
         try:
             return json.dumps(done(world, each, ids, sent), ensure_ascii=False).encode()
         finally:

@@ -91,8 +91,10 @@ def refunds(world: World, asked: Json) -> Json:
     return page(world.where("refund", **facts), asked, "/v1/refunds")
 
 
-def open_dispute(world: World, charge: Json, reason: str = "fraudulent", amount: int | None = None) -> Json:
-    """The cardholder takes the money back through the bank."""
+def open_dispute(
+    world: World, charge: Json, reason: str = "fraudulent", amount: int | None = None, *, inquiry: bool = False
+) -> Json:
+    """The cardholder takes the money back through the bank; an inquiry only asks, and takes nothing yet."""
     if charge["disputed"] or not charge["paid"]:
         raise Refusal(f"Charge {charge['id']} cannot be disputed.", code="charge_disputed")
     method = charge["payment_method_details"]["card"]
@@ -105,11 +107,19 @@ def open_dispute(world: World, charge: Json, reason: str = "fraudulent", amount:
         reason=reason,
         payment_method_details={
             "type": "card",
-            "card": {"brand": method["brand"], "case_type": "chargeback", "network": method["network"]},
+            "card": {
+                "brand": method["brand"],
+                "case_type": "inquiry" if inquiry else "chargeback",
+                "network": method["network"],
+            },
         },
     )
     dispute["payment_method_details"]["card"]["network_reason_code"] = "10"
     dispute["evidence_details"]["due_by"] = dispute["created"] + DAYS_TO_ANSWER
+    if inquiry:
+        dispute |= {"status": "warning_needs_response", "is_charge_refundable": True}
+        tell(world, "charge.dispute.created", dispute)
+        return dispute
     entry = book(world, dispute, -dispute["amount"], "adjustment", "dispute")
     dispute["balance_transactions"].append(dict(entry))
     charge["disputed"] = True
@@ -120,11 +130,12 @@ def open_dispute(world: World, charge: Json, reason: str = "fraudulent", amount:
 
 def close_dispute(world: World, dispute: Json, outcome: str) -> Json:
     """The bank has decided: won, and the money returns, or lost."""
-    if dispute["status"] in ("won", "lost"):
+    if dispute["status"] in ("won", "lost", "warning_closed"):
         raise Refusal(f"This dispute is already closed ({dispute['status']}).")
     before = dict(dispute)
-    dispute["status"] = outcome
-    if outcome == "won":
+    inquired = dispute["status"].startswith("warning")
+    dispute["status"] = "warning_closed" if inquired else outcome
+    if outcome == "won" and not inquired:
         entry = book(world, dispute, dispute["amount"], "adjustment", "dispute_reversal")
         dispute["balance_transactions"] = [*dispute["balance_transactions"], dict(entry)]
         tell(world, "charge.dispute.funds_reinstated", dispute)
@@ -145,7 +156,7 @@ def answer_dispute(world: World, asked: Json, id: str) -> Json:
     dispute["evidence_details"] |= {"has_evidence": bool(evidence) or dispute["evidence_details"]["has_evidence"]}
     if evidence and asked.get("submit", True):
         dispute["evidence_details"]["submission_count"] += 1
-        dispute["status"] = "under_review"
+        dispute["status"] = "warning_under_review" if dispute["status"].startswith("warning") else "under_review"
     tell(world, "charge.dispute.updated", dispute, before)
     decides = {"winning_evidence": "won", "losing_evidence": "lost"}.get(evidence.get("uncategorized_text", ""))
     return close_dispute(world, dispute, decides) if decides else dispute

@@ -1,14 +1,14 @@
 """What happened, as Stripe tells it: events, and the endpoints that want to hear of them."""
 
-import copy
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
+from urllib.parse import urlsplit
 
 from sandbox.stripe import API_VERSION
 from sandbox.stripe.answers import LISTING, page, rendered
 from sandbox.stripe.operations import merged, operation, retrieval
-from sandbox.stripe.refusals import Refusal, missing
+from sandbox.stripe.refusals import Refusal, missing, unknown_to_the_sandbox
 from sandbox.stripe.state import Json, World
 
 
@@ -24,7 +24,7 @@ def tell(world: World, name: str, thing: Json, before: Json | None = None) -> No
         "event",
         type=name,
         api_version=API_VERSION,
-        data=copy.deepcopy(data),
+        data=data,
         request={"id": world.caller.id, "idempotency_key": world.caller.key},
     )
     for endpoint in world.where("webhook_endpoint", status="enabled"):
@@ -64,15 +64,22 @@ retrieval("event", "/v1/events/{id}")
 def open_endpoint(world: World, asked: Json) -> Json:
     if asked.get("api_version", API_VERSION) != API_VERSION:
         raise Refusal(f"Invalid API version: the sandbox speaks {API_VERSION} only.", param="api_version")
-    if not asked["url"].startswith(("http://", "https://")):
-        raise Refusal(
-            "Invalid URL: An explicit scheme (such as https) must be provided.", code="url_invalid", param="url"
-        )
+    _check_url(asked["url"])
     endpoint = world.make("webhook_endpoint", api_version=asked.get("api_version"), url=asked["url"])
     endpoint["enabled_events"] = asked["enabled_events"]
     merged(endpoint, asked, "description")
     world.secrets[endpoint["id"]] = f"whsec_{secrets.token_hex(16)}"
     return endpoint | {"secret": world.secrets[endpoint["id"]]}  # shown this once
+
+
+def _check_url(url: str) -> None:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https"):
+        raise Refusal(
+            "Invalid URL: An explicit scheme (such as https) must be provided.", code="url_invalid", param="url"
+        )
+    if parts.hostname not in ("127.0.0.1", "localhost", "::1"):
+        raise unknown_to_the_sandbox("any address but this machine's; it posts to loopback only", "url")
 
 
 @operation("GET", "/v1/webhook_endpoints", LISTING)
@@ -90,6 +97,7 @@ retrieval("webhook_endpoint", "/v1/webhook_endpoints/{webhook_endpoint}")
 )
 def change_endpoint(world: World, asked: Json, id: str) -> Json:
     endpoint = world.get("webhook_endpoint", id)
+    _check_url(str(asked.get("url", endpoint["url"])))
     merged(endpoint, asked, "url", "enabled_events", "description")
     if "disabled" in asked:
         endpoint["status"] = "disabled" if asked["disabled"] else "enabled"

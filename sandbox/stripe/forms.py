@@ -1,9 +1,9 @@
 """Bracketed forms in: from bytes to nested values, held against what an operation accepts.
 
-What is accepted stands once for each operation, as words: `customer! items[price quantity:int] metadata:map`. A word is
-a name, `!` when it must be there, and a type: text by default, `:int`, `:bool`, `:decimal`, `:map` (text by name),
-`:list` (of text), `:range` (a number, or gt gte lt lte of one), `:(a|b)` one of these. `{…}` holds fields, `[…]` a list
-of such.
+What is accepted stands once for each operation, as words: `customer! items[price quantity:count] metadata:map`. A word
+is a name, `!` when it must be there, and a type: text by default, `:int`, `:count` (not below 0), `:bool`, `:decimal`,
+`:map` (text by name), `:list` (of text), `:range` (a number, or gt gte lt lte of one), `:(a|b)` one of these. `{…}`
+holds fields, `[…]` a list of such.
 """
 
 import re
@@ -101,8 +101,8 @@ def _value(sent: Any, wanted: Field, told: str) -> Any:
 def _plain(text: str, kind: str, told: str) -> Any:
     if kind == "text":
         return text
-    if kind == "int":
-        if not NUMBER.match(text):
+    if kind in ("int", "count"):
+        if not NUMBER.match(text) or (kind == "count" and int(text) < 0):
             raise _invalid(f"Invalid integer: {text}", told, "parameter_invalid_integer")
         return int(text)
     if kind == "bool":

@@ -7,6 +7,7 @@ from sandbox.stripe.answers import LISTING, page
 from sandbox.stripe.cards import BY_NAME
 from sandbox.stripe.customers import attach, card_of, method_with
 from sandbox.stripe.events import tell
+from sandbox.stripe.lines import least, shown_amount
 from sandbox.stripe.operations import merged, operation, retrieval
 from sandbox.stripe.refusals import Refusal, declined, unknown_to_the_sandbox
 from sandbox.stripe.state import Json, World
@@ -14,8 +15,11 @@ from sandbox.stripe.state import Json, World
 GONE = "payment_method_types_no_longer_supported"
 
 
-def refuse_method_types(name: str) -> Refusal:
-    return Refusal(
+def check_method_types(world: World, asked: Json, name: str) -> None:
+    """Refuse what the pinned version has no more; the Stripe CLI, which pins none, may still ask for cards."""
+    if "payment_method_types" not in asked or (not world.caller.pinned and asked["payment_method_types"] == ["card"]):
+        return
+    raise Refusal(
         f"payment_method_types is no longer supported; use allowed_payment_method_types for this {name}.",
         code=GONE,
         param="payment_method_types",
@@ -28,21 +32,23 @@ def refuse_method_types(name: str) -> Refusal:
     "/v1/payment_intents",
     "amount!:int currency! customer payment_method confirm:bool off_session:bool description metadata:map"
     " setup_future_usage:(off_session|on_session) receipt_email return_url allowed_payment_method_types:list"
+    " shipping{name! address!{line1 line2 city state postal_code country} phone carrier tracking_number}"
     " automatic_payment_methods{enabled!:bool allow_redirects:(always|never)} payment_method_types:list",
 )
 def make(world: World, asked: Json) -> Json:
-    if "payment_method_types" in asked:
-        raise refuse_method_types("PaymentIntent")
-    if asked["amount"] < 1:
-        raise Refusal(
-            "This value must be greater than or equal to 1.", code="parameter_invalid_integer", param="amount"
-        )
+    check_method_types(world, asked, "PaymentIntent")
+    if asked["amount"] < (minimum := least(asked["currency"].lower())):
+        told = shown_amount(minimum, asked["currency"].lower())
+        raise Refusal(f"Amount must be at least {told}.", code="amount_too_small", param="amount")
     customer = world.living_customer(asked["customer"]) if "customer" in asked else None
     method = _method(world, asked["payment_method"]) if "payment_method" in asked else None
     if method and method["customer"] not in (None, asked.get("customer")):
         raise Refusal("The provided PaymentMethod belongs to another customer.", param="payment_method")
     intent = payments.intend(world, asked["amount"], asked["currency"].lower(), customer)
     merged(intent, asked, "description", "setup_future_usage", "receipt_email", "allowed_payment_method_types")
+    if shipping := asked.get("shipping"):
+        address = dict.fromkeys(("city", "country", "line1", "line2", "postal_code", "state")) | shipping["address"]
+        intent["shipping"] = shipping | {"address": address}
     if method:
         intent |= {"payment_method": method["id"], "status": "requires_confirmation"}
     if asked.get("confirm"):
@@ -133,8 +139,7 @@ def charges(world: World, asked: Json) -> Json:
     " payment_method_types:list return_url",
 )
 def make_setup(world: World, asked: Json) -> Json:
-    if "payment_method_types" in asked:
-        raise refuse_method_types("SetupIntent")
+    check_method_types(world, asked, "SetupIntent")
     customer = world.living_customer(asked["customer"]) if "customer" in asked else None
     if "payment_method" in asked:
         card_of(world, asked["payment_method"])

@@ -88,7 +88,7 @@ def finalize(world: World, invoice: Json, metadata: Json | None = None, **intent
     invoice |= {
         "status": "open",
         "number": f"{customer['invoice_prefix']}-{customer['next_invoice_sequence']:04}",
-        "ending_balance": min(0, left) if invoice["total"] or customer["balance"] < 0 else customer["balance"],
+        "ending_balance": 0 if invoice["amount_due"] else left,
         "hosted_invoice_url": f"{world.base}/i/{invoice['id']}",
         "invoice_pdf": f"{world.base}/i/{invoice['id']}/pdf",
         "automatically_finalizes_at": None,
@@ -169,8 +169,8 @@ def after_attempt(world: World, intent: Json, refusal: Refusal | None) -> None:
             standing.unpaid(world, invoice)
         elif refusal:
             _failed(world, invoice)
-    if charge and (reason := world.keep(charge["id"]).pop("to_be_disputed", None)):
-        disputes.open_dispute(world, charge, reason)
+    if charge and (dispute := world.keep(charge["id"]).pop("to_be_disputed", None)):
+        disputes.open_dispute(world, charge, dispute[0], inquiry=dispute[1])
 
 
 def _paid(world: World, invoice: Json) -> None:

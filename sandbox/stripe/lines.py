@@ -141,7 +141,8 @@ def add_up(world: World, invoice: Json) -> None:
         "total_excluding_tax": subtotal,
         "total_taxes": [_tax(tax, subtotal)] if rate else [],
     }
-    invoice["amount_due"] = max(0, invoice["total"] + invoice["starting_balance"])
+    due = invoice["total"] + invoice["starting_balance"]
+    invoice["amount_due"] = 0 if due < least(invoice["currency"]) else due
     invoice["amount_remaining"] = invoice["amount_due"]
 
 
@@ -164,6 +165,12 @@ def _money(price: Json) -> str:
     return shown_amount(price["unit_amount"], price["currency"])
 
 
+def least(currency: str) -> int:
+    """The smallest amount that can be charged; what is less stays on the customer's balance."""
+    return LEAST.get(currency, 50)
+
+
+LEAST = {"gbp": 30, "kwd": 150}
 PLACES = {"jpy": 0, "krw": 0, "vnd": 0, "clp": 0, "kwd": 3, "bhd": 3, "jod": 3}
 
 

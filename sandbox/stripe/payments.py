@@ -148,7 +148,7 @@ def _succeed(world: World, intent: Json, card: Card) -> None:
     tell(world, "charge.succeeded", charge)
     tell(world, "payment_intent.succeeded", intent)
     if card.disputed:
-        world.keep(charge["id"])["to_be_disputed"] = card.disputed
+        world.keep(charge["id"])["to_be_disputed"] = (card.disputed, card.inquiry)
 
 
 def _charge(world: World, intent: Json, **fields: object) -> Json:

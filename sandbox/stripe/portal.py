@@ -3,6 +3,7 @@
 import copy
 
 from sandbox.stripe.answers import LISTING, page
+from sandbox.stripe.events import tell, told
 from sandbox.stripe.operations import merged, operation, retrieval
 from sandbox.stripe.refusals import unknown_to_the_sandbox
 from sandbox.stripe.state import Json, World
@@ -18,8 +19,10 @@ CONFIGURATIONS = "/v1/billing_portal/configurations"
 
 @operation("POST", CONFIGURATIONS, FEATURES)
 def configure(world: World, asked: Json) -> Json:
-    configuration = world.make("billing_portal.configuration")
-    return _set(world, configuration, asked)
+    configuration = _set(world, world.draft("billing_portal.configuration"), asked)
+    world.kinds.setdefault("billing_portal.configuration", {})[configuration["id"]] = configuration
+    tell(world, "billing_portal.configuration.created", configuration)
+    return configuration
 
 
 def _set(world: World, configuration: Json, asked: Json) -> Json:
@@ -35,7 +38,9 @@ def _set(world: World, configuration: Json, asked: Json) -> Json:
 
 @operation("POST", f"{CONFIGURATIONS}/{{configuration}}", f"active:bool {FEATURES}")
 def change(world: World, asked: Json, id: str) -> Json:
-    return _set(world, world.get("billing_portal.configuration", id), asked)
+    configuration = world.get("billing_portal.configuration", id)
+    with told(world, "billing_portal.configuration.updated", configuration):
+        return _set(world, configuration, asked)
 
 
 retrieval("billing_portal.configuration", f"{CONFIGURATIONS}/{{configuration}}")
@@ -88,4 +93,5 @@ def open_session(world: World, asked: Json) -> Json:
             ),
         }
     session["url"] = f"{world.base}/p/session/{session['id']}"
+    tell(world, "billing_portal.session.created", session)
     return session

@@ -12,7 +12,7 @@ from sandbox.stripe.refusals import Refusal
 from sandbox.stripe.state import Json, World
 
 FIRST_PHASES = (
-    "phases[items![price! quantity:int metadata:map] end_date:int metadata:map"
+    "phases[items![price! quantity:count metadata:map] end_date:int metadata:map"
     " duration{interval!:(day|week|month|year) interval_count:int}"
     " proration_behavior:(create_prorations|always_invoice|none)]"
 )

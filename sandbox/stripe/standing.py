@@ -118,6 +118,8 @@ def end(world: World, subscription: Json, status: str, *, reason: str | None = N
 def apply_items(world: World, subscription: Json, items: list[Json]) -> None:
     """Put changed items in place of a subscription's own."""
     subscription["items"]["data"] = items
+    if subscription["cancel_at_period_end"] and items:
+        subscription["cancel_at"] = max(each["current_period_end"] for each in items)
     for each in items:
         world.kinds.setdefault("subscription_item", {})[each["id"]] = each
 

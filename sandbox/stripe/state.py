@@ -66,6 +66,7 @@ class Caller:
 
     id: str | None = None
     key: str | None = None
+    pinned: bool = True  # it names its API version; without one the account's older default is meant
 
 
 @dataclass

@@ -30,7 +30,7 @@ WHILE_PENDING = {
 @operation(
     "POST",
     "/v1/subscriptions",
-    "customer! items![price! quantity:int metadata:map] currency"
+    "customer! items![price! quantity:count metadata:map] currency"
     f" collection_method:(charge_automatically) billing_mode{{type!:(flexible)}} {CHANGEABLE}",
 )
 def make(world: World, asked: Json) -> Json:
@@ -83,8 +83,6 @@ def begin(world: World, customer: Json, asked: Json, *, method: str | None = Non
 
 
 def _take_over(world: World, subscription: Json, asked: Json) -> None:
-    if asked.get("default_payment_method"):
-        world.get("payment_method", asked["default_payment_method"], "default_payment_method")
     merged(subscription, asked, "default_payment_method", "description")
     subscription["payment_settings"] |= asked.get("payment_settings") or {}
     subscription["cancellation_details"] |= asked.get("cancellation_details") or {}
@@ -104,7 +102,7 @@ def _take_over(world: World, subscription: Json, asked: Json) -> None:
 @operation(
     "POST",
     "/v1/subscriptions/{subscription}",
-    "items[id price quantity:int deleted:bool metadata:map] proration_date:int"
+    "items[id price quantity:count deleted:bool metadata:map] proration_date:int"
     f" billing_cycle_anchor{{type!:(now|unchanged)}} {DETAILS} {CHANGEABLE}",
 )
 def update(world: World, asked: Json, id: str) -> Json:
@@ -130,6 +128,8 @@ def update(world: World, asked: Json, id: str) -> Json:
 def _may_change(world: World, subscription: Json, asked: Json) -> None:
     if subscription["status"] in ENDED and asked.keys() - {"metadata", "cancellation_details"}:
         raise Refusal("A canceled subscription can only update its cancellation_details and metadata.")
+    if asked.get("default_payment_method"):
+        world.get("payment_method", asked["default_payment_method"], "default_payment_method")
     if asked.get("billing_cycle_anchor", {}).get("type") == "now":
         raise unknown_to_the_sandbox("billing_cycle_anchor of type now", "billing_cycle_anchor")
     if subscription["schedule"] and asked.keys() & {"cancel_at_period_end", "cancel_at"}:

@@ -154,6 +154,26 @@ def test_a_dispute_is_answered_or_given_up_through_the_api(sandbox: Sandbox, buy
     assert sandbox.stripe.invoices.list(params={"customer": ada.id}).data[0].status == "paid"
 
 
+def test_an_inquiry_takes_no_money_and_leaves_the_charge_refundable(sandbox: Sandbox) -> None:
+    intent = sandbox.stripe.payment_intents.create(
+        params={"amount": 500, "currency": "usd", "payment_method": "pm_card_createDisputeInquiry", "confirm": True}
+    )
+    (inquiry,) = sandbox.stripe.disputes.list(params={"payment_intent": intent.id}).data
+    assert (inquiry.status, inquiry.balance_transactions) == ("warning_needs_response", [])
+    assert "charge.dispute.funds_withdrawn" not in sandbox.told()
+    assert sandbox.stripe.disputes.close(inquiry.id).status == "warning_closed"
+    assert sandbox.stripe.refunds.create(params={"payment_intent": intent.id}).amount == 500
+
+
+def test_an_invoice_that_somebody_pays_waits_for_authentication(sandbox: Sandbox, buyer: Any, prices: Any) -> None:
+    invoice = top_up(sandbox, buyer("pm_card_threeDSecure2Required"), prices("pack", 900, None))
+    with pytest.raises(stripe.CardError) as waits:
+        sandbox.stripe.invoices.pay(invoice.id)
+    assert waits.value.code == "invoice_payment_intent_requires_action"
+    assert waits.value.error.payment_intent.status == "requires_action"  # type: ignore[union-attr]
+    assert sandbox.told("invoice.payment_action_required") == ["invoice.payment_action_required"]
+
+
 def test_a_credit_note_gives_back_to_the_card_and_the_balance(sandbox: Sandbox, buyer: Any, prices: Any) -> None:
     ada = buyer()
     subscription = subscribe(sandbox, ada, prices("starter", 2000))

@@ -58,6 +58,8 @@ def test_what_stripe_would_not_know_is_an_error_and_never_a_success(sandbox: San
         ("/v1/subscriptions", {"customer": "cus_none", "items[0][price]": "p"}, "resource_missing"),
         ("/v1/checkout/sessions", {"mode": "barter", "success_url": "x"}, ""),
         ("/v1/customers", {"metadata": "text"}, ""),
+        ("/v1/invoiceitems", {"customer": "cus_1", "quantity": "-1"}, "parameter_invalid_integer"),
+        ("/v1/payment_intents", {"amount": "49", "currency": "usd"}, "amount_too_small"),
         ("/v1/customers", {"name[first]": "Ada"}, ""),
         ("/v1/customers", {"preferred_locales[x]": "de"}, ""),
     ],
@@ -76,6 +78,14 @@ def test_a_body_that_is_no_form_is_refused(sandbox: Sandbox) -> None:
     assert sandbox.http.post("/v1/customers", json={"name": "Ada"}, headers=HEADERS).status_code == 400
     form = {"Content-Type": "application/x-www-form-urlencoded"}
     assert sandbox.http.post("/v1/customers", content=b"name=\xff", headers=HEADERS | form).status_code == 400
+
+
+def test_only_a_caller_that_pins_no_version_may_still_name_method_types(sandbox: Sandbox) -> None:
+    form = {"amount": "500", "currency": "usd", "payment_method_types[]": "card"}
+    pinned = HEADERS | {"Stripe-Version": "2026-10-28.endive"}
+    refused = sandbox.http.post("/v1/payment_intents", data=form, headers=pinned)
+    assert refused.json()["error"]["code"] == "payment_method_types_no_longer_supported"
+    assert sandbox.http.post("/v1/payment_intents", data=form, headers=HEADERS).status_code == 200
 
 
 def test_what_is_not_there_is_missing(sandbox: Sandbox) -> None:

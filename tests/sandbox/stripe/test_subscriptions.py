@@ -219,6 +219,20 @@ def test_monthly_to_yearly_now_keeps_the_anchor_and_prorates_the_year(
     ]
 
 
+def test_less_than_can_be_charged_stays_on_the_balance(
+    sandbox: Sandbox, buyer: Any, prices: Any, pass_time: Any
+) -> None:
+    ada, pro = buyer(), prices("pro", 5000)
+    subscription = subscribe(sandbox, ada, prices("starter", 2000))
+    at = subscription["items"].data[0].current_period_end - 3600
+    shown = preview(sandbox, subscription, pro, at)
+    invoice = change(sandbox, subscription, pro, at).latest_invoice
+    assert (shown.total, shown.amount_due) == (invoice.total, invoice.amount_due) == (4, 0)
+    assert (invoice.status, invoice.ending_balance) == ("paid", 4)
+    pass_time(ada, 31 * DAY + 3600)
+    assert sandbox.stripe.invoices.list(params={"customer": ada.id, "limit": 1}).data[0].amount_paid == 5004
+
+
 def test_changing_a_price_without_a_quantity_makes_it_one(sandbox: Sandbox, buyer: Any, prices: Any) -> None:
     subscription = subscribe(sandbox, buyer(), prices("starter", 2000))
     item = subscription["items"].data[0].id

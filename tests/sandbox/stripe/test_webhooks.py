@@ -194,6 +194,8 @@ def test_the_success_page_can_be_made_to_come_before_the_event(
     ("verb", "wishes"),
     [
         ("post", {"order": "random"}),
+        ("webhook", {"url": "https://billing.example/hook"}),
+        ("webhook", {"url": "ftp://127.0.0.1/"}),
         ("post", {"speed": 5}),
         ("settings", {"after_retries": "forgive"}),
         ("settings", {"mood": "bad"}),
