@@ -93,9 +93,9 @@ def debit(world: World, item: Json) -> Json:
     return told
 
 
-def remember_debits(world: World, invoice: Json, lines: list[Json]) -> None:
+def remember_debits(world: World, invoice: Json) -> None:
     """Keep what an invoice debits for each item, for the credit when that changes."""
-    for each in lines:
+    for each in invoice["lines"]["data"]:
         details = (each["parent"] or {}).get("subscription_item_details")
         if details and not (details["proration_details"] or {}).get("credited_items"):
             period = each["period"]

@@ -4,6 +4,7 @@ from typing import Any
 
 from sandbox.stripe.answers import rendered
 from sandbox.stripe.events import tell, told
+from sandbox.stripe.lines import remember_debits
 from sandbox.stripe.state import Json, World
 
 ENDED = ("canceled", "incomplete_expired")
@@ -39,6 +40,7 @@ def paid(world: World, invoice: Json) -> None:
         before = rendered(subscription)
         subscription["pending_update"] = None
         apply_items(world, subscription, pending["items"])
+        remember_debits(world, invoice)
         merge_metadata(subscription, pending["metadata"])
         if before["pending_update"]:
             tell(world, "customer.subscription.pending_update_applied", subscription, before)
@@ -72,8 +74,7 @@ def voided(world: World, invoice: Json) -> None:
 
 def lapse(world: World, subscription: Json) -> None:
     """A pending update was not paid in time: nothing has changed."""
-    for item, debit in world.keep(subscription["id"]).pop("pending")["debits"].items():
-        world.keep(item)["debit"] = debit
+    world.keep(subscription["id"]).pop("pending")
     before = rendered(subscription)
     subscription["pending_update"] = None
     tell(world, "customer.subscription.pending_update_expired", subscription, before)

@@ -157,14 +157,12 @@ def change_when_paid(world: World, subscription: Json, change: Change, asked: Js
     if not lines or sum(line["amount"] for line in lines) <= 0:
         change_now(world, subscription, change, asked, at, behavior)
         return
-    debits = {pair.new["id"]: world.keep(pair.new["id"]).get("debit") for pair in change.pairs if pair.new}
     invoice = invoices.draft(
-        world, customer, lines, "subscription_update", subscription=subscription, auto_advance=False
+        world, customer, lines, "subscription_update", subscription=subscription, auto_advance=False, counts=False
     )
     invoice["parent"]["subscription_details"]["subscription_proration_date"] = at
     kept = world.keep(subscription["id"])
     kept["pending"] = {"invoice": invoice["id"], "items": change.items, "metadata": asked.get("metadata", {})}
-    kept["pending"]["debits"] = debits
     before = rendered(subscription)
     invoices.finalize(world, invoice)
     if invoice["status"] == "open":
