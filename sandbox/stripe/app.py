@@ -64,6 +64,9 @@ def stripe(base: str) -> Starlette:
     async def control_state(request: Request) -> Response:
         return JSONResponse(control.state(desk))
 
+    async def control_objects(request: Request) -> Response:
+        return JSONResponse(control.objects(desk))
+
     async def requests(request: Request) -> Response:
         return JSONResponse({"requests": desk.log})
 
@@ -86,6 +89,7 @@ def stripe(base: str) -> Starlette:
         lifespan=lifespan,
         routes=[
             Route("/_emu", control_state),
+            Route("/_emu/objects", control_objects),
             Route("/_emu/requests", requests),
             Route("/_emu/deliveries", deliveries),
             Route("/_emu/{verb}", order, methods=["POST"]),

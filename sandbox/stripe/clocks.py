@@ -117,7 +117,8 @@ def pending_line(world: World, item: Json) -> Json:
     """An invoice item as a line."""
     about = (item["parent"] or {}).get("subscription_details")
     details: Json = {"invoice_item": item["id"], "proration": item["proration"]}
-    details["proration_details"] = {"credited_items": (item.get("proration_details") or {}).get("credited_items")}
+    credited = (item.get("proration_details") or {}).get("credited_items")
+    details["proration_details"] = {"credited_items": credited and credited["invoice_line_item_details"]}
     details["subscription"] = about["subscription"] if about else None
     kind = "invoice_item_details"
     if about:

@@ -5,7 +5,7 @@
 inquiry} opens one, {dispute, outcome: won | lost} closes it · `refunds` {charge, amount} as from the dashboard,
 {fail: refund} · `customers` {delete} · `webhook` {url, secret, enabled_events} · `post` {any of webhooks.Habits} ·
 `redeliver` {event, times} · `faults` {kind, times, path, method, seconds} (faults.py says which kinds) · `reset` {}.
-`GET /_emu/requests` is the log of requests, `GET /_emu/deliveries` what the post did.
+`GET /_emu/requests` is the log of requests, `GET /_emu/deliveries` what the post did, `GET /_emu/objects` all there is.
 """
 
 import time
@@ -15,6 +15,7 @@ from fractions import Fraction
 from typing import Any
 
 from sandbox.stripe import clocks, disputes, events
+from sandbox.stripe.answers import rendered
 from sandbox.stripe.desk import Desk
 from sandbox.stripe.faults import Fault
 from sandbox.stripe.refusals import Refusal
@@ -109,6 +110,11 @@ def state(desk: Desk) -> Json:
         "post": asdict(desk.post.habits),
         "faults": [asdict(each) for each in desk.faults],
     }
+
+
+def objects(desk: Desk) -> Json:
+    """All objects as the API would show them, for a judge."""
+    return {"objects": [rendered(each) for kind in desk.world.kinds for each in desk.world.all(kind)]}
 
 
 VERBS: dict[str, Verb] = {

@@ -33,7 +33,8 @@ class Change:
         """Leave prorations to the next invoice of the subscription."""
         for each in lines:
             details = each["parent"]["subscription_item_details"]
-            if each["amount"] >= 0 and not details["proration_details"]["credited_items"]:
+            credited = details["proration_details"]["credited_items"]
+            if each["amount"] >= 0 and not credited:
                 item, period = details["subscription_item"], each["period"]
                 world.keep(item)["debit"] = {"amount": each["amount"], **period}
             world.make(
@@ -47,7 +48,11 @@ class Change:
                 period=dict(each["period"]),
                 pricing=copy.deepcopy(each["pricing"]),
                 proration=True,
-                proration_details=details["proration_details"] | {"discount_amounts": []},
+                proration_details={
+                    "credited_items": credited
+                    and {"type": "invoice_line_items", "invoice_line_item_details": credited},
+                    "discount_amounts": [],
+                },
                 quantity=each["quantity"],
                 quantity_decimal=each["quantity_decimal"],
                 test_clock=subscription["test_clock"],

@@ -97,7 +97,7 @@ def remember_debits(world: World, invoice: Json) -> None:
     """Keep what an invoice debits for each item, for the credit when that changes."""
     for each in invoice["lines"]["data"]:
         details = (each["parent"] or {}).get("subscription_item_details")
-        if details and not (details["proration_details"] or {}).get("credited_items"):
+        if details and each["amount"] >= 0 and not details["proration_details"]["credited_items"]:
             period = each["period"]
             world.keep(details["subscription_item"])["debit"] = {
                 "amount": each["amount"],

@@ -13,7 +13,7 @@ import httpx2
 import pytest
 import stripe
 
-from tests.sandbox.stripe.schema import Json, judged, judged_event
+from tests.sandbox.stripe.schema import Json, judged, judged_event, judged_object
 
 NEW_YEAR = int(datetime(2027, 1, 1, 12, tzinfo=UTC).timestamp())
 
@@ -98,11 +98,12 @@ def _stripe() -> Iterator[Sandbox]:
 
 @pytest.fixture
 def sandbox(_stripe: Sandbox) -> Iterator[Sandbox]:
-    """An empty Stripe. Afterwards, no answer and no event of it may be other than the schema says."""
+    """An empty Stripe. Afterwards, no answer, event or object of it may be other than the schema says."""
     _stripe.order("reset")
     _stripe.judge.faults.clear()
     yield _stripe
     faults = [fault for event in _stripe.events() for fault in judged_event(event)]
+    faults += [fault for thing in _stripe.http.get("/_emu/objects").json()["objects"] for fault in judged_object(thing)]
     assert _stripe.judge.faults + faults == []
 
 

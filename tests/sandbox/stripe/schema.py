@@ -144,6 +144,12 @@ def judged(method: str, path: str, status: int, answer: Json) -> list[str]:
     return list(violations(answer, schema or {"enum": ["an operation or object of the spec"]}, f"{method} {path}: "))
 
 
+def judged_object(thing: Json) -> list[str]:
+    """Say what is wrong with an object, wherever it was found."""
+    kind = f"deleted_{thing['object']}" if thing.get("deleted") else thing["object"]
+    return list(violations(thing, SCHEMAS[kind], kind))
+
+
 def judged_event(event: Json) -> list[str]:
     """Say what is wrong with an event, and with the object that it tells of."""
     thing = event["data"]["object"]

@@ -114,6 +114,7 @@ def test_a_declined_upgrade_changes_nothing_and_lapses_after_23_hours(
     assert waiting.pending_update.subscription_items[0].price.id == pro.id
     assert (waiting.status, waiting.latest_invoice.status) == ("active", "open")
     assert "invoice.payment_failed" in sandbox.told()
+    assert preview(sandbox, waiting, pro, NEW_YEAR).lines.data[0].amount == -2000
     pass_time(ada, 23 * 3600)
     after = sandbox.stripe.subscriptions.retrieve(subscription.id, params={"expand": ["latest_invoice"]})
     assert (after.pending_update, after["items"].data[0].price.id) == (None, starter.id)
