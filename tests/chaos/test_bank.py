@@ -69,7 +69,7 @@ def read(database: str, orgs: list[UUID], closing: Event) -> tuple[int, list[tup
             if row != (True,) * 6:
                 bad.append(row)
             reads += 1
-            time.sleep(0.01)
+            time.sleep(0.002)
     return reads, bad
 
 
