@@ -3,19 +3,43 @@
 from .credits import Account, Draw, Entry, Grant, Proof, Reservation, UsageByRun, UsageByTool
 from .orgs import Agency, AgencyStaff, Membership, Organization, Role
 from .people import User
+from .plans import (
+    Customer,
+    Pack,
+    PaidPeriod,
+    Payment,
+    Plan,
+    PlanChange,
+    Price,
+    Purchase,
+    StripeCheck,
+    StripeEvent,
+    Subscription,
+)
 
 __all__ = [
     "Account",
     "Agency",
     "AgencyStaff",
+    "Customer",
     "Draw",
     "Entry",
     "Grant",
     "Membership",
     "Organization",
+    "Pack",
+    "PaidPeriod",
+    "Payment",
+    "Plan",
+    "PlanChange",
+    "Price",
     "Proof",
+    "Purchase",
     "Reservation",
     "Role",
+    "StripeCheck",
+    "StripeEvent",
+    "Subscription",
     "UsageByRun",
     "UsageByTool",
     "User",
