@@ -1,4 +1,4 @@
-"""Which plan an organization is on, what is on sale, and which credit month runs. Reads only; for pages, API and jobs."""
+"""Which plan an organization is on, what is on sale, which credit month runs. Reads only; for pages, API and jobs."""
 
 from dataclasses import dataclass
 from datetime import datetime

@@ -229,7 +229,7 @@ def _upgrade(
 
 
 def pack_period(price: Price, quantity: int, bought: str, amount: int, **common: object) -> PaidPeriod:
-    """What a pack gives, by the purchase (or, where Stripe's own dashboard sold it, the line) that it was bought with."""
+    """What a pack gives. `bought`: the purchase it came with, or its line, where Stripe's own dashboard sold it."""
     assert price.pack is not None
     paid_at = common["paid_at"]
     assert isinstance(paid_at, datetime)

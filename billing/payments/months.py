@@ -55,7 +55,7 @@ def _months(period: PaidPeriod) -> Iterator[Month]:
 
 
 def spans(price: Price, anchor: datetime, end: datetime) -> Iterator[tuple[datetime, datetime]]:
-    """Cut [anchor, end) into credit months: one of a monthly price, whatever days Stripe gave it; else from its anchor."""
+    """Cut [anchor, end) into credit months: one, of a monthly price, whatever days it has; else from the anchor."""
     if price.interval == Price.Interval.MONTH:
         yield anchor, end
         return
