@@ -163,7 +163,7 @@ def _bought(
             yield _refill(price, line, share(line.amount), **common)
     for item in sorted({line.item for line in prorations}):
         lines = [line for line in prorations if line.item == item]
-        if upgrade := _upgrade(org, item, lines, prices, share(sum(line.amount for line in lines)), **common):
+        if upgrade := _upgrade(item, lines, prices, share(sum(line.amount for line in lines)), **common):
             yield upgrade
 
 
@@ -188,9 +188,7 @@ def _refill(price: Price, line: facts.Line, amount: int, **common: object) -> Pa
     )
 
 
-def _upgrade(
-    org: Organization, item: str, lines: list[facts.Line], prices: Prices, amount: int, **common: object
-) -> PaidPeriod | None:
+def _upgrade(item: str, lines: list[facts.Line], prices: Prices, amount: int, **common: object) -> PaidPeriod | None:
     """What a pair of prorations adds: the new plan's credits over the most its month was at before, for the time left.
 
     Over the most, not over the last: going down and up again within a month buys nothing twice.
@@ -201,7 +199,7 @@ def _upgrade(
     line = max(debits, key=lambda each: each.start)
     price = prices.of(line.price)
     assert price.plan is not None
-    spanning = PaidPeriod.objects.filter(org=org, item=item, start__lte=line.start, end__gt=line.start)
+    spanning = PaidPeriod.objects.filter(org=common["org"], item=item, start__lte=line.start, end__gt=line.start)
     base = spanning.filter(source=Grant.Source.PLAN_REFILL).select_related("price").order_by("-start").first()
     if base is None:
         raise Unclear(f"{common['invoice']} upgrades a month that no invoice here has paid for.")
@@ -340,7 +338,7 @@ def give(period: PaidPeriod) -> None:
                 stripe_payment=period.payment or None,
                 actor=actor,
             )
-        if owes or (payment and payment.gone_back_at):
+        if owes or month.key in given:
             ledger.claw_back(period.org_id, grant, owed=owes, actor=actor)
     if until != period.given_until:
         PaidPeriod.objects.filter(pk=period.pk).update(given_until=until)
