@@ -5,7 +5,7 @@ from functools import partial
 
 from django.db.models import F, Q
 
-from billing import books, ledger, plans
+from billing import books, ledger, plans, top_ups
 from billing.models import Grant, Organization, PaidPeriod, StripeCheck
 from billing.payments import effects, gateway, inbox
 from oxygen_site.clock import clock
@@ -33,6 +33,13 @@ def give_due() -> None:
     if free := plans.free():
         for org in Organization.objects.filter(Q(free_until=None) | Q(free_until__lte=now)):
             intention(partial(effects.give_free, org, free))
+
+
+@periodic("* * * * *")
+def top_up_due() -> None:
+    """Buy packs for those who wish that and have run low."""
+    if gateway.configured():
+        top_ups.top_up_due()
 
 
 @periodic("* * * * *")
