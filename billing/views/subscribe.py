@@ -4,6 +4,7 @@ No GET asks Stripe: what a change costs is the answer to a POST. Each action is 
 scripts; a refusal stands beside what was refused, and an expired quote is answered with a new one.
 """
 
+from dataclasses import replace
 from typing import Any
 
 from django.http import HttpResponse
@@ -169,7 +170,8 @@ def _show(
         "section": "plan",
         "standing": standing,
         "ends_at": _ends_at(standing),
-        "notices": notices.notices(request.org, standing, may_buy=may_plan),
+        # What is wrong with a change stands in its own card here.
+        "notices": notices.notices(request.org, replace(standing, change=None), may_buy=may_plan),
         "cards": cards,
         "intervals": INTERVALS if any(card.price("year") for card in cards) else [],
         "packs": plans.packs(),
