@@ -67,6 +67,11 @@ try:
     # Encrypts the credentials of the orgs' own accounts; without it none can be connected.
     CREDENTIALS_KEY: str = env.str("OXYGEN_CREDENTIALS_KEY", UNSAFE_CREDENTIALS_KEY if PLAYING else "")
     PROVIDERS_URL: str = env.str("OXYGEN_PROVIDERS_URL", "http://127.0.0.1:8001" if PLAYING else "")
+    # Without a key nothing can be paid here, and everything else works. billing/checks.py says which go together.
+    STRIPE_SECRET_KEY: str = env.str("STRIPE_SECRET_KEY", "")
+    STRIPE_WEBHOOK_SECRETS: list[str] = env.list("STRIPE_WEBHOOK_SECRETS", [])
+    STRIPE_API_BASE: str = env.str("STRIPE_API_BASE", "")
+    STRIPE_ALLOW_SANDBOX: bool = env.bool("STRIPE_ALLOW_SANDBOX", False)
 except EnvError as wrong:
     raise ImproperlyConfigured(str(wrong)) from wrong
 

@@ -17,11 +17,13 @@ from .plans import (
     StripeEvent,
     Subscription,
 )
+from .top_ups import AutoTopUp
 
 __all__ = [
     "Account",
     "Agency",
     "AgencyStaff",
+    "AutoTopUp",
     "Customer",
     "Draw",
     "Entry",
