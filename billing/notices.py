@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from django.urls import reverse
 
-from billing.models import Organization, PlanChange
+from billing.models import AutoTopUp, Organization, PlanChange, Purchase
 from billing.plans import Standing
 
 MOST = 2
@@ -22,9 +22,19 @@ class Notice:
     leaves: bool = False  # the link leads to Stripe
 
 
-def notices(org: Organization, standing: Standing, *, may_buy: bool, top_ups_off: str = "") -> list[Notice]:
-    """Say what is wrong, at most two, most severe first. `top_ups_off`: why automatic top-ups were switched off."""
-    found = [_past_due(standing), _unpaid(standing), _top_ups_off(org, top_ups_off)]
+def notices(
+    org: Organization,
+    standing: Standing,
+    *,
+    may_buy: bool,
+    wish: AutoTopUp | None = None,
+    asked: Purchase | None = None,
+) -> list[Notice]:
+    """Say what is wrong, at most two, most severe first.
+
+    `wish` is the org's automatic top-up, `asked` one of these that waits for a person.
+    """
+    found = [_past_due(standing), _unpaid(standing), _waiting(asked), _switched_off(org, wish)]
     told = [notice for notice in found if notice][:MOST]
     return told if may_buy else [Notice(notice.level, f"{notice.text} {ASK}") for notice in told]
 
@@ -55,8 +65,15 @@ def _unpaid(standing: Standing) -> Notice | None:
     return Notice("warn", text, "Change the card", flow="payment_method_update")
 
 
-def _top_ups_off(org: Organization, why: str) -> Notice | None:
-    if not why:
+def _waiting(asked: Purchase | None) -> Notice | None:
+    if asked is None or not asked.url:
+        return None
+    text = "Your bank asks you to confirm an automatic top-up. Its credits are added once it is paid."
+    return Notice("warn", text, "Confirm it", href=asked.url, leaves=True)
+
+
+def _switched_off(org: Organization, wish: AutoTopUp | None) -> Notice | None:
+    if wish is None or wish.on or not wish.why:
         return None
     way = reverse("billing:subscribe", args=[org.slug])
-    return Notice("warn", f"Automatic top-ups were switched off. {why}", "Buy credits", href=f"{way}#top-up")
+    return Notice("warn", f"Automatic top-up is off. {wish.why}", "Buy credits", href=f"{way}#top-up")

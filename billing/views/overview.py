@@ -6,7 +6,7 @@ from django.http import Http404, HttpResponse
 from django.utils.functional import SimpleLazyObject
 from django.views.decorators.http import require_safe
 
-from billing import access, balance, charts, notices, plans, usage
+from billing import access, balance, charts, notices, plans, top_ups, usage
 from billing.access import OrgRequest, org_page
 from billing.forms import OverviewFilter
 from oxygen_site.clock import clock
@@ -43,8 +43,14 @@ def overview(request: OrgRequest) -> HttpResponse:
 
 
 def _notices(request: OrgRequest, now: datetime) -> list[notices.Notice]:
-    standing = plans.read(request.org, now)
-    return notices.notices(request.org, standing, may_buy=access.may(request.role, "plan"))
+    org = request.org
+    return notices.notices(
+        org,
+        plans.read(org, now),
+        may_buy=access.may(request.role, "plan"),
+        wish=top_ups.of(org),
+        asked=top_ups.asked(org),
+    )
 
 
 def _asked_for(request: OrgRequest) -> str | None:

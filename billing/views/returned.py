@@ -7,8 +7,8 @@ does); it ends with the answer, and with patience after a minute.
 from contextlib import suppress
 from uuid import UUID
 
-from django.http import Http404, HttpResponse
-from django.shortcuts import get_object_or_404
+from django.http import HttpResponse
+from django.shortcuts import get_object_or_404, redirect
 from django.views.decorators.http import require_http_methods
 
 from billing import plans
@@ -31,7 +31,7 @@ WAITS = (PlanChange.State.ASKED, Purchase.State.ASKED, Purchase.State.OPEN)
 def returned(request: OrgRequest) -> HttpResponse:
     form = ReturnedForm(request.POST if request.method == "POST" else request.GET)
     if not form.is_valid():
-        raise Http404("There is no such purchase or change.")
+        return redirect("billing:subscribe", request.org.slug)
     session, looks = form.cleaned_data["session_id"], form.cleaned_data["looks"] or 0
     thing = _thing(request.org, session, form.cleaned_data["change"])
     refusal = None
@@ -59,7 +59,8 @@ def returned(request: OrgRequest) -> HttpResponse:
 def _thing(org: Organization, session: str, change: UUID | None) -> PlanChange | Purchase:
     """Find what it is about among the org's own; 404 for anybody else's."""
     if change:
-        return get_object_or_404(PlanChange.objects.select_related("old__plan", "new__plan"), org=org, pk=change)
+        asked = PlanChange.objects.exclude(state=PlanChange.State.QUOTED).select_related("old__plan", "new__plan")
+        return get_object_or_404(asked, org=org, pk=change)
     bought = Purchase.objects.select_related("price__plan", "price__pack")
     return get_object_or_404(bought, org=org, session=session)
 

@@ -13,7 +13,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 from django_htmx.http import HttpResponseClientRedirect
 
-from billing import access, notices, offers, plans
+from billing import access, notices, offers, plans, top_ups
 from billing.access import OrgRequest, org_page
 from billing.forms import ChangeForm, ChoiceForm, PackForm
 from billing.models import PlanChange, Price
@@ -171,7 +171,13 @@ def _show(
         "standing": standing,
         "ends_at": _ends_at(standing),
         # What is wrong with a change stands in its own card here.
-        "notices": notices.notices(request.org, replace(standing, change=None), may_buy=may_plan),
+        "notices": notices.notices(
+            request.org,
+            replace(standing, change=None),
+            may_buy=may_plan,
+            wish=top_ups.of(request.org),
+            asked=top_ups.asked(request.org),
+        ),
         "cards": cards,
         "intervals": INTERVALS if any(card.price("year") for card in cards) else [],
         "packs": plans.packs(),

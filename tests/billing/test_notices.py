@@ -2,10 +2,11 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
-from billing.models import Organization, Plan, PlanChange, Price, Subscription
+from billing.models import AutoTopUp, Organization, Plan, PlanChange, Price, Purchase, Subscription
 from billing.notices import Notice, notices
 from billing.plans import Standing
 
@@ -20,8 +21,11 @@ LATE = replace(FINE, subscription=Subscription(price=GROWTH, status="past_due", 
 WAITING = PlanChange(old=GROWTH, new=SCALE, state="unpaid", pay_url="https://pay.example/2")
 
 
-def told(standing: Standing, *, may_buy: bool = True, top_ups_off: str = "") -> list[Notice]:
-    return notices(ACME, standing, may_buy=may_buy, top_ups_off=top_ups_off)
+OFF = AutoTopUp(on=False, why="It was switched off after 3 failed payments: Your card was declined.")
+
+
+def told(standing: Standing, *, may_buy: bool = True, **top_ups: Any) -> list[Notice]:
+    return notices(ACME, standing, may_buy=may_buy, **top_ups)
 
 
 def test_where_all_is_well_nothing_is_said() -> None:
@@ -50,15 +54,24 @@ def test_a_change_on_its_way_is_no_notice(state: str) -> None:
 
 
 def test_the_two_most_severe_are_said_and_no_more() -> None:
-    said = told(replace(LATE, change=WAITING), top_ups_off="The card was declined three times.")
+    said = told(replace(LATE, change=WAITING), wish=OFF)
     assert [notice.level for notice in said] == ["bad", "warn"]
     assert "The payment of Growth failed." in said[0].text
 
 
-def test_top_ups_switched_off_say_why() -> None:
-    (notice,) = told(FINE, top_ups_off="The card was declined three times.")
-    assert notice.text == "Automatic top-ups were switched off. The card was declined three times."
+def test_a_top_up_that_was_switched_off_says_why() -> None:
+    (notice,) = told(FINE, wish=OFF)
+    assert notice.text == f"Automatic top-up is off. {OFF.why}"
     assert notice.href == "/orgs/acme/subscribe/#top-up"
+
+
+def test_a_top_up_that_somebody_switched_off_is_no_notice() -> None:
+    assert told(FINE, wish=AutoTopUp(on=False)) == []
+
+
+def test_a_top_up_that_the_bank_asks_about_leads_to_its_invoice() -> None:
+    (notice,) = told(FINE, asked=Purchase(automatic=True, state="open", url="https://pay.example/3"))
+    assert notice.href == "https://pay.example/3"
 
 
 def test_who_may_not_buy_is_told_who_may() -> None:
