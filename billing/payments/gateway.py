@@ -42,6 +42,11 @@ def configured() -> bool:
     return bool(settings.STRIPE_SECRET_KEY)
 
 
+def live() -> bool:
+    """Say whether real money is moved."""
+    return "_live_" in settings.STRIPE_SECRET_KEY
+
+
 @lru_cache(maxsize=2)
 def client(key: str, base: str) -> stripe.StripeClient:
     return stripe.StripeClient(
@@ -120,6 +125,14 @@ def invoices(customer: str, limit: int = 100, before: str = "") -> list[facts.In
     with _stripe() as v:
         asked |= {"starting_after": before} if before else {}
         return [_whole(v, each) for each in v.invoices.list(params=asked).data]
+
+
+def invoices_since(since: datetime) -> list[facts.Invoice]:
+    """Read everybody's invoices made since an instant, with the lines that are shown first only."""
+    with _stripe() as v:
+        asked = {"created": {"gte": int(since.timestamp())}, "limit": 100, "expand": ["data.payments"]}
+        raw = map(_plain, v.invoices.list(params=asked).auto_paging_iter())
+        return [readings.invoice(each, each["lines"]["data"]) for each in raw]
 
 
 def subscription(id: str) -> facts.Subscription:

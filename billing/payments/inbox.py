@@ -14,7 +14,7 @@ from functools import partial
 from django.db.models import Q
 
 from billing.models import Customer, StripeEvent, Subscription
-from billing.payments import effects, facts, gateway
+from billing.payments import bought, effects, facts, gateway
 from billing.payments.effects import Ignored
 from oxygen_site.clock import clock
 from oxygen_site.jobs import defer, task
@@ -208,7 +208,7 @@ def _invoice(id: str) -> None:
     customer = customer_of(invoice.customer)
     if invoice.subscription and not Subscription.objects.filter(pk=invoice.subscription).exists():
         look("subscription", invoice.subscription)  # whether it is the org's own decides what its invoice gives
-    prices = effects.Prices(line.price for line in invoice.lines)
+    prices = bought.Prices(line.price for line in invoice.lines)
     payment = gateway.payment(invoice.payment) if invoice.payment and invoice.status == "paid" else None
     if invoice.status == "paid":
         for earlier in sorted({line.credited for line in invoice.lines if line.credited} - {id}):
@@ -220,7 +220,7 @@ def _invoice(id: str) -> None:
 def _subscription(id: str) -> None:
     number, subscription = _number(), gateway.subscription(id)
     customer = customer_of(subscription.customer)
-    prices = effects.Prices(price for price in (subscription.price, subscription.next_price) if price)
+    prices = bought.Prices(price for price in (subscription.price, subscription.next_price) if price)
     if intention(partial(effects.subscription_read, customer, number, subscription, prices)):
         end_surplus(id)
 

@@ -22,7 +22,7 @@ from billing.models import (
     Purchase,
     Subscription,
 )
-from billing.payments import effects, facts
+from billing.payments import bought, effects, facts
 from oxygen_site import clock
 from oxygen_site.transactions import intention
 from tests.runs.conftest import assert_books_hold
@@ -94,7 +94,7 @@ def payment(bill: facts.Invoice, **more: Any) -> facts.Payment:
 
 
 def told(customer: Customer, bill: facts.Invoice, paid: facts.Payment | None = None) -> None:
-    prices = effects.Prices(each.price for each in bill.lines)
+    prices = bought.Prices(each.price for each in bill.lines)
     intention(lambda: effects.invoice_read(customer, next(readings), bill, prices, paid or payment(bill)))
 
 
@@ -123,7 +123,7 @@ def subscribed(customer: Customer, price: str = "starter_month", **more: Any) ->
         "metadata": {},
     }
     seen = facts.Subscription(**({"id": "sub_1"} | said | more))
-    prices = effects.Prices([seen.price])
+    prices = bought.Prices([seen.price])
     intention(lambda: effects.subscription_read(customer, next(readings), seen, prices))
     return seen
 
@@ -152,7 +152,7 @@ def test_a_paid_month_is_refilled_once_however_often_it_is_told(acme: Organizati
 
 def test_an_open_invoice_gives_nothing(acme: Organization, customer: Customer) -> None:
     bill = invoice("in_1", line("il_1", "starter_month", 80, at(), at(30)), status="open", payment="")
-    intention(lambda: effects.invoice_read(customer, 1, bill, effects.Prices(["price_starter_month"]), None))
+    intention(lambda: effects.invoice_read(customer, 1, bill, bought.Prices(["price_starter_month"]), None))
     assert grants(acme) == {}
 
 
@@ -216,9 +216,10 @@ def upgraded(
 
 
 def test_an_upgrade_adds_the_difference_for_the_time_that_is_left(acme: Organization, customer: Customer) -> None:
-    start, end = at(-15), at(15)
+    middle = at()
+    start, end = middle - timedelta(days=15), middle + timedelta(days=15)
     told(customer, invoice("in_1", line("il_1", "starter_month", 80, start, end)))
-    told(customer, upgraded(at(), end))
+    told(customer, upgraded(middle, end))
     assert grants(acme)["upgrade:in_2"] == 11000  # half of a month of 22,000
     assert_books_hold(acme)
 
@@ -249,7 +250,7 @@ def test_going_down_and_up_again_within_a_month_buys_nothing_twice(acme: Organiz
 
 
 def test_an_upgrade_of_what_nobody_paid_for_is_for_an_operator(acme: Organization, customer: Customer) -> None:
-    with pytest.raises(effects.Unclear):
+    with pytest.raises(bought.Unclear):
         told(customer, upgraded(at(), at(30)))
 
 
