@@ -1,6 +1,7 @@
 """Ground floor: people and orgs, and the credits they own."""
 
 from .credits import Account, Draw, Entry, Grant, Proof, Reservation, UsageByRun, UsageByTool
+from .invoices import Invoice
 from .orgs import Agency, AgencyStaff, Membership, Organization, Role
 from .people import User
 from .plans import (
@@ -27,6 +28,7 @@ __all__ = [
     "Draw",
     "Entry",
     "Grant",
+    "Invoice",
     "Membership",
     "Organization",
     "Pack",
