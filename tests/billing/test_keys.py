@@ -1,8 +1,11 @@
 """API keys: made once, shown once, kept as a digest, and stopped at once."""
 
+import json
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from io import StringIO
 from typing import Any
+from urllib.request import Request, urlopen
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -147,6 +150,19 @@ def test_an_agencys_key_belongs_to_no_org(harbor: Agency, harriet: User) -> None
     key, secret = keys.make(harbor, harriet, "The board", ["read"])
     assert (key.org, key.agency) == (None, harbor)
     assert presented(secret) == key
+
+
+def test_many_at_once_with_one_key_are_all_let_in(site: str, acme: Organization, alice: User) -> None:
+    _, secret = made(acme, alice)
+    asked = Request(f"{site}/api/v1/balance", headers={"Authorization": f"Bearer {secret}"})
+
+    def available(_: int) -> int:
+        with urlopen(asked) as answer:
+            return json.load(answer)["data"]["available"]
+
+    with ThreadPoolExecutor(16) as pool:
+        assert set(pool.map(available, range(32))) == {100}
+    assert ApiKey.objects.get().last_used_at is not None
 
 
 # ------------------------------------------------------------------ the command
