@@ -114,9 +114,10 @@ def enter(request: HttpRequest, slug: str) -> None:
 
 
 def enter_by_key(request: HttpRequest, right: str) -> None:
-    """Gate an API operation: a valid key, of whoever still belongs to its org, with the right. Five queries at most.
+    """Gate an API operation: a valid key, of whoever still belongs to its org, with the right.
 
-    Sets what `enter` sets; an agency's key says in the header Oxygen-Organization which client org it means.
+    Sets what `enter` sets; an agency's key says in the header Oxygen-Organization which client org it means. Four
+    queries at most, and one write a minute.
     Refused: what `keys.presented` refuses (401), organization_required (400).
     """
     key = keys.presented(request.headers.get("Authorization", ""))

@@ -154,6 +154,7 @@ def problem(
         errors=list(errors or ()),
     )
     response = HttpResponse(written(body.model_dump(exclude_none=True)), status=status, content_type=PROBLEM)
+    response["Cache-Control"] = "no-store"  # a 404 of yesterday may be another answer today
     if status == 401:
         response["WWW-Authenticate"] = 'Bearer realm="Oxygen"'
     return response

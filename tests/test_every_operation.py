@@ -7,6 +7,7 @@ would need besides the key: whoever may gets past the gate, to an answer or to w
 import re
 from collections.abc import Iterator
 from itertools import combinations, product
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
@@ -18,6 +19,7 @@ from tests.conftest import give, person
 from tests.contract import ask, served
 from tests.test_every_url import MAY
 
+API_PAGE = Path(__file__).resolve().parent.parent / "docs/api.md"
 # Each with the right it takes; `steer`: one's own run with steer_own, any with steer_runs.
 OPERATIONS = {
     ("GET", "/balance"): "read",
@@ -81,6 +83,15 @@ def test_every_operation_is_declared_with_the_right_it_takes() -> None:
 def test_every_operation_is_described() -> None:
     described = {(method.upper(), path) for path, methods in served()["paths"].items() for method in methods}
     assert described == {(method, f"/api/v1{path}") for method, path in OPERATIONS}
+
+
+def test_the_page_about_the_api_names_every_operation_and_field() -> None:
+    page, spec = API_PAGE.read_text("utf-8"), served()
+    for method, path in OPERATIONS:
+        assert f"`{method} /api/v1{path}`" in page
+    for schema in ("Balance", "Subscription"):
+        shown = spec["components"]["schemas"][schema]["properties"].keys() - {"organization"}
+        assert [field for field in shown if f"`{field}`" not in page] == []
 
 
 def test_an_operation_opens_to_who_may_by_role_and_scope_and_to_nobody_else(world: World) -> None:

@@ -285,8 +285,8 @@ def test_a_key_of_who_may_not_sign_in_opens_nothing(acme: Organization, alice: U
 
 
 def test_answers_are_nobody_elses(acme: Organization, alice: User) -> None:
-    response = ask("/balance", key(acme, alice)).response
-    assert response["Cache-Control"] == "private, no-cache"
+    assert ask("/balance", key(acme, alice)).response["Cache-Control"] == "private, no-cache"
+    assert ask("/balance").response["Cache-Control"] == "no-store"
 
 
 def test_the_log_and_the_answers_hold_no_key(acme: Organization, alice: User, written: Any) -> None:
