@@ -23,6 +23,7 @@ from billing.models import (
     AutoTopUp,
     Customer,
     Grant,
+    Invoice,
     Organization,
     Pack,
     PaidPeriod,
@@ -120,6 +121,18 @@ def sold_to(org: Organization, alice: User) -> None:
         anchor=now,
         start=now,
         **{"end": now, "first": 5, "credits": 5, "level": 5, "paid_at": now, "given_until": now, **cents},
+    )
+    Invoice.objects.create(
+        stripe_id="in_1",
+        org=org,
+        reading=1,
+        status="paid",
+        created_at=now,
+        currency="usd",
+        total=100,
+        tax=0,
+        amount_paid=100,
+        amount_due=0,
     )
     AutoTopUp.objects.create(org=org, threshold=5, pack=pack, monthly_max=100)
     StripeEvent.objects.create(
