@@ -7,7 +7,7 @@ from django.db.models import F, Q
 
 from billing import books, ledger, plans, top_ups
 from billing.models import Grant, Organization, PaidPeriod, StripeCheck
-from billing.payments import effects, gateway, inbox
+from billing.payments import changes, effects, gateway, inbox, purchases
 from oxygen_site.clock import clock
 from oxygen_site.jobs import periodic
 from oxygen_site.transactions import intention
@@ -40,6 +40,14 @@ def top_up_due() -> None:
     """Buy packs for those who wish that and have run low."""
     if gateway.configured():
         top_ups.top_up_due()
+
+
+@periodic("* * * * *")
+def carry_on_with_stripe() -> None:
+    """Go on with what was asked of Stripe and broke off, and close what was left lying."""
+    if gateway.configured():
+        changes.carry_on_due()
+        purchases.carry_on_due()
 
 
 @periodic("* * * * *")
