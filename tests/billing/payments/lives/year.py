@@ -4,12 +4,15 @@ For `test_order.py`. What happens is fixed to the second, and counted from the s
 in which it is told is up to the dice. Business time and Stripe's move on together, once all of an instant is in.
 """
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import partial
 from random import Random
+from threading import Event, Thread, local
 from typing import Any
 
 from django.db import connection
@@ -35,12 +38,51 @@ from oxygen_site import clock
 from oxygen_site.transactions import intention
 from tests.billing import moves
 from tests.billing.payments.conftest import URLS, VISA, another_card
-from tests.sandbox.stripe.local import Sandbox
+from tests.sandbox.stripe.local import Judged, Sandbox
 
 COPIES, SIDES = 3, 3  # how often each event is delivered, and from how many sides
+APPLIED = 0.4  # the share of deliveries whose job runs before the next one comes
 LATE = 0.1  # the share of deliveries that come past newer ones
 EARLY = timedelta(seconds=0.2)  # business time is up to a second ahead of Stripe's whole seconds
 NOW, RENEWAL = PlanChange.When.NOW, PlanChange.When.RENEWAL
+
+
+class Slow:
+    """A look that is begun now, and whose first answer comes no sooner than it may arrive."""
+
+    def __init__(self, wire: Judged, kind: str, id: str) -> None:
+        self.may_arrive, self.answered = Event(), Event()
+        assert isinstance(wire, Wire)
+        self.thread = Thread(target=self.look, args=(wire, kind, id))
+        self.thread.start()
+        assert self.answered.wait(20)
+
+    def look(self, wire: "Wire", kind: str, id: str) -> None:
+        wire.slow.look = self
+        try:
+            glance(kind, id)
+        finally:
+            connection.close()
+
+    def arrive(self) -> None:
+        self.may_arrive.set()
+        self.thread.join()
+
+
+class Wire(Judged):
+    """The way to Stripe, on which the first answer to a slow look stays until it may arrive."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.slow = local()
+
+    def request(self, *asked: Any, **more: Any) -> tuple[bytes, int, Mapping[str, str]]:  # type: ignore[override]
+        answer = super().request(*asked, **more)
+        look: Slow | None = getattr(self.slow, "look", None)
+        if look:
+            look.answered.set()
+            look.may_arrive.wait(60)
+        return answer
 
 
 class Life:
@@ -53,6 +95,9 @@ class Life:
         self.pass_to(begins)
         self.org = orgs.create("Acme", "Europe/Lisbon", owner=alice)
         self.looks: list[tuple[str, str]] = []
+        self.slow: list[Slow] = []
+        self.story: list[dict[str, object]] = []  # what there was after each instant
+        self.deliveries = 0
         self.run: Any = None
         self.dispute = ""
 
@@ -85,23 +130,41 @@ class Life:
         told = [each for each in gateway.events(self.then - timedelta(days=40)) if each.id not in self.heard]
         self.heard.update(each.id for each in told)
         deliveries = told * COPIES
+        self.deliveries += len(deliveries)
         self.dice.shuffle(deliveries)
         late = [each for each in deliveries if self.dice.random() < LATE]
         deliveries = [each for each in deliveries if each not in late] + late
         glances, self.looks = self.looks * 2, []
+        applied = [partial(inbox.apply_waiting, group) for group in {each.customer or each.about for each in told}]
         sides: list[list[Callable[[], object]]] = [
-            [partial(arrive, each) for each in deliveries[n::SIDES]] for n in range(SIDES)
+            [*(partial(arrive, each, apply=self.dice.random() < APPLIED) for each in deliveries[n::SIDES]), *applied]
+            for n in range(SIDES)
         ]
         for look in glances:
             side = self.dice.choice(sides)
             side.insert(self.dice.randint(0, len(side)), partial(glance, *look))
+        for slow in self.slow:
+            side = self.dice.choice(sides)
+            side.insert(self.dice.randint(0, len(side)), slow.arrive)
         with ThreadPoolExecutor(SIDES) as pool:
             for done in [pool.submit(one_after_the_other, side) for side in sides]:
                 done.result()
+        self.slow.clear()
         jobs.give_due()
         jobs.expire_due()
+        self.story.append(seen(self))
 
     # -------------------------------------------------------------- what the customer does
+
+    def look_slowly(self) -> None:
+        """Begin looks whose first answer is from before what comes next, and stays on its way until after it."""
+        standing = plans.subscription(self.org)
+        if standing is None:
+            return
+        known = {"customer": standing.customer.stripe_id, "subscription": standing.pk, "payment": self.newest().pk}
+        known["invoice"] = gateway.subscription(standing.pk).latest_invoice
+        for kind, id in known.items():
+            self.slow.append(Slow(self.local.products, kind, id))
 
     def subscribe(self, plan: str) -> None:
         purchase = purchases.subscribe(self.org, self.alice, plan, "month", URLS)
@@ -178,17 +241,16 @@ class Life:
         self.local.order("disputes", dispute=self.dispute, outcome=outcome)
 
 
-def arrive(event: facts.Event) -> None:
+def arrive(event: facts.Event, *, apply: bool) -> None:
     inbox.receive(event)
-    inbox.apply_waiting(event.customer or event.about)
+    if apply:
+        inbox.apply_waiting(event.customer or event.about)
 
 
 def glance(kind: str, id: str) -> None:
     """As the page does to which Stripe sends people back."""
-    try:
+    with suppress(Ignored):
         inbox.look(kind, id)
-    except Ignored:
-        pass
 
 
 def one_after_the_other(side: list[Callable[[], object]]) -> None:
@@ -199,49 +261,61 @@ def one_after_the_other(side: list[Callable[[], object]]) -> None:
         connection.close()
 
 
-def live(local: Sandbox, alice: User, begins: datetime, dice: Random) -> Life:
+def live(stripe: Sandbox, alice: User, begins: datetime, dice: Random) -> Life:
     """Subscribe, upgrade, renew, decline, pay late, refund, be disputed, go down, top up and leave."""
-    life = Life(local, alice, begins, dice)
+    life = Life(stripe, alice, begins, dice)
     jobs.give_due()
     life.later(hours=1)
     life.subscribe("starter")
     life.later(minutes=1)
     life.use(500)
+    life.look_slowly()
     life.upgrade("growth", day=10)
     life.later(minutes=1)
     life.use(9000)
     life.renew()
     life.hold(20_000)
+    life.look_slowly()
     life.refund(8300)  # a third
     life.later(days=1)
     life.let_go()
+    life.look_slowly()
     life.card("pm_card_chargeCustomerFail")
     life.renew()
     assert life.standing.status == "past_due"
     life.later(days=1)
+    life.look_slowly()
     life.card("pm_card_visa")
     life.pay_what_is_open()
     life.later(minutes=1)
     life.renew()
     life.use_all_but(5000)
+    life.look_slowly()
     life.open_dispute()
     life.later(days=2)
+    life.look_slowly()
     life.close_dispute("lost")
     life.later(days=9)
     life.renew()
+    life.look_slowly()
     life.open_dispute()
     life.later(days=1)
+    life.look_slowly()
     life.close_dispute("won")
     life.later(days=1)
+    life.look_slowly()
     life.schedule("starter")
     life.later(days=1)
     life.renew()
+    life.look_slowly()
     life.top_up(1000)
     life.later(minutes=1)
     life.use(7000)
+    life.look_slowly()
     life.refund(400)
     life.later(days=3)
     life.renew()
+    life.look_slowly()
     life.cancel()
     life.later(days=1)
     for _ in range(2):
@@ -254,6 +328,7 @@ def live(local: Sandbox, alice: User, begins: datetime, dice: Random) -> Life:
 
 # ------------------------------------------------------------------ what came of it
 
+IDS = re.compile(r"http://\S+|sub_sched_\w+")
 GRANT = ("source", "amount", "remaining", "burned", "expired", "owed")
 SUBSCRIPTION = ("status", "price_id", "cancel_at_period_end", "schedule", "next_price_id", "pay_url", "surplus")
 CHANGE = ("old_id", "new_id", "when", "state", "why", "pay_url", "undoing", "due", "credits")
@@ -273,15 +348,19 @@ def seen(life: Life) -> dict[str, object]:
         "clawed back, less what was restored": [each.clawed_back - each.restored for each in grants],
         "short": [max(each.burned + each.owed - each.amount, Decimal(0)) for each in grants],
         "balance": (account.available, account.drawn),
-        "subscriptions": list(Subscription.objects.filter(**mine).values_list(*SUBSCRIPTION)),
-        "changes": list(PlanChange.objects.filter(**mine).order_by("quoted_at").values_list(*CHANGE)),
-        "purchases": list(Purchase.objects.filter(**mine).order_by("asked_at").values_list(*PURCHASE)),
+        "subscriptions": without_ids(Subscription.objects.filter(**mine).values_list(*SUBSCRIPTION)),
+        "changes": without_ids(PlanChange.objects.filter(**mine).order_by("quoted_at").values_list(*CHANGE)),
+        "purchases": without_ids(Purchase.objects.filter(**mine).order_by("asked_at").values_list(*PURCHASE)),
         "payments": list(Payment.objects.filter(**mine).order_by("paid_at").values_list(*PAYMENT)),
         "paid for": list(PaidPeriod.objects.filter(**mine).order_by("paid_at", "start").values_list(*PERIOD)),
         "invoices": list(Invoice.objects.filter(**mine).order_by("created_at").values_list("status", "total")),
         "card": list(Customer.objects.filter(**mine).values_list("card")),
         "events": sorted(StripeEvent.objects.values_list("type", "state")),
     }
+
+
+def without_ids(rows: Iterable[tuple[Any, ...]]) -> list[list[Any]]:
+    return [[IDS.sub("…", each) if isinstance(each, str) else each for each in row] for row in rows]
 
 
 def next_new_year(now: datetime) -> datetime:
