@@ -39,6 +39,7 @@ def local(_local: Sandbox, settings: Any, monkeypatch: pytest.MonkeyPatch) -> It
     settings.STRIPE_API_BASE = _local.url
     settings.STRIPE_ALLOW_SANDBOX = True
     monkeypatch.setattr(stripe, "RequestsClient", lambda **how: _local.products)
+    monkeypatch.setattr(stripe.HTTPClient, "INITIAL_DELAY", 0.05)  # seconds until the SDK tries again by itself
     gateway.client.cache_clear()
     with _local.emptied():
         yield _local
