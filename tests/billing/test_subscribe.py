@@ -21,7 +21,7 @@ from tests.sandbox.stripe.local import Sandbox
 
 DECLINES = "4000000000000341"  # attaches, and fails when it is charged
 
-type Send = Callable[..., HttpResponse]
+type Send = Callable[..., Any]
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def visit(client: Client, alice: User, acme: Organization, sold: Sandbox) -> Sen
     """Alice's browser on Acme's plan page: `visit("preview", plan="scale")` posts, `visit()` reads."""
     client.force_login(alice)
 
-    def send(name: str = "subscribe", *, post: bool | None = None, htmx: str = "", **sent: Any) -> HttpResponse:
+    def send(name: str = "subscribe", *, post: bool | None = None, htmx: str = "", **sent: Any) -> Any:
         headers = {"HX-Request": "true", "HX-Target": htmx} if htmx else {}
         url = reverse(f"billing:{name}", args=[acme.slug])
         asks = client.post if (name != "subscribe" if post is None else post) else client.get
