@@ -2,6 +2,7 @@
 
 from .credits import Account, Draw, Entry, Grant, Proof, Reservation, UsageByRun, UsageByTool
 from .invoices import Invoice
+from .keys import ApiKey, Scope
 from .orgs import Agency, AgencyStaff, Membership, Organization, Role
 from .people import User
 from .plans import (
@@ -23,6 +24,7 @@ __all__ = [
     "Account",
     "Agency",
     "AgencyStaff",
+    "ApiKey",
     "AutoTopUp",
     "Customer",
     "Draw",
@@ -41,6 +43,7 @@ __all__ = [
     "Purchase",
     "Reservation",
     "Role",
+    "Scope",
     "StripeCheck",
     "StripeEvent",
     "Subscription",

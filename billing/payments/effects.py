@@ -7,13 +7,15 @@ was paid for, what is owed of one is set and never added to, and what was read e
 
 import logging
 from decimal import Decimal
+from uuid import UUID
 
-from billing import ledger
+from billing import invoices, ledger
 from billing.cycles import credit_month, months_later
 from billing.models import (
     AutoTopUp,
     Customer,
     Grant,
+    Invoice,
     Organization,
     PaidPeriod,
     Payment,
@@ -27,6 +29,7 @@ from oxygen_site.clock import clock
 
 log = logging.getLogger("oxygen.billing")
 
+DISPUTED = "A payment is disputed, so nothing more is bought by itself."
 CANCELED = ("canceled", "incomplete_expired")
 
 
@@ -42,8 +45,8 @@ def _locked(customer: Customer) -> Customer:
 
 
 def is_known(invoice: str) -> bool:
-    """Say whether what an invoice paid for was taken down."""
-    return PaidPeriod.objects.filter(invoice=invoice).exists()
+    """Say whether it was taken down that an invoice is paid, and what it paid for."""
+    return Invoice.objects.filter(pk=invoice, status=Invoice.Status.PAID).exists()
 
 
 def invoice_read(
@@ -51,6 +54,7 @@ def invoice_read(
 ) -> None:
     """Take down what an invoice says: a paid one gives what it paid for; an open or void one tells who waits for it."""
     org = _locked(customer).org
+    invoices.keep(org, number, invoice, prices.known)
     _tell_subscription(invoice)
     _tell_change(org, invoice)
     _tell_purchase(org, invoice)
@@ -111,9 +115,7 @@ def payment_read(customer: Customer, number: int, payment: facts.Payment) -> Non
         return
     _write_payment(org, number, payment)
     if payment.disputed:
-        AutoTopUp.objects.filter(org=org, on=True).update(
-            on=False, why="A payment is disputed, so nothing more is bought."
-        )
+        AutoTopUp.objects.filter(org=org, on=True).update(on=False, why=DISPUTED)
     purchase = _purchase(org, payment.metadata)
     if purchase and purchase.price.pack:
         pack = bought.pack_period(
@@ -152,8 +154,12 @@ def _write_payment(org: Organization, number: int, payment: facts.Payment) -> No
 
 
 def _purchase(org: Organization, metadata: dict[str, str]) -> Purchase | None:
-    id = metadata.get("purchase")
-    return Purchase.objects.filter(pk=id, org=org).select_related("price__pack").first() if id else None
+    """Find the purchase an object of Stripe's names. Metadata may hold anything: others write there, too."""
+    try:
+        id = UUID(metadata.get("purchase", ""))
+    except ValueError:
+        return None
+    return Purchase.objects.filter(pk=id, org=org).select_related("price__pack").first()
 
 
 def _close(purchase: Purchase, state: str, why: str = "") -> None:
