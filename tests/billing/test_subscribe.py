@@ -87,6 +87,14 @@ def test_looking_asks_stripe_nothing(visit: Send, sold: Sandbox) -> None:
     assert len(sold.asked("GET") + sold.asked("POST")) == before
 
 
+def test_looking_costs_the_same_whatever_there_is(
+    visit: Send, sold: Sandbox, django_assert_max_num_queries: Any
+) -> None:
+    subscribed(visit, sold)
+    with django_assert_max_num_queries(16):
+        visit()
+
+
 def test_who_may_not_buy_sees_the_plans_and_whom_to_ask(visit: Send, client: Client, acme: Organization) -> None:
     vera = person("Vera")
     add_member(acme, vera, Role.MEMBER)
