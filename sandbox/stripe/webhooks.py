@@ -72,9 +72,11 @@ class Post:
         self.habits = Habits()
         self.letters: list[Letter] = []
         self._news = asyncio.Event()
+        self.changed = asyncio.Event()  # something was done since this was cleared, here or in the world
 
     def collect(self) -> None:
-        """Take what events have left to be sent."""
+        """Take what events have left to be sent. Called after all that is done."""
+        self.changed.set()
         for event, endpoint in self.world.outgoing:
             self.send(event, endpoint)
         self.world.outgoing.clear()
@@ -136,6 +138,7 @@ class Post:
                         await asyncio.wait_for(self._news.wait(), self._pause())
                     continue
                 await self._deliver(client, letter)
+                self.changed.set()
 
     def _next(self) -> Letter | None:
         now = time.monotonic()
