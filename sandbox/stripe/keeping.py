@@ -1,7 +1,7 @@
 """What this Stripe writes down, so that it still knows it after a stop: one JSON file, replaced whole at each change.
 
-For `--keep FILE`. The file is either what it was or what it is now, whenever the process dies; killed, it loses the last
-fifth of a second at most. What only a running process has is not in it: the log of requests, and waits between tries.
+For `--keep FILE`. The file is either what it was or what it is now, whenever the process dies; killed, that loses the
+last fifth of a second. What only a running process has is not in it: the log of requests, and waits between tries.
 """
 
 import asyncio
@@ -53,6 +53,9 @@ def take_up(desk: Desk, kept: Json) -> None:
     world = desk.world
     world.offset = int(kept["offset"])
     world.kinds = kept["kinds"]
+    items = world.kinds.get("subscription_item", {})
+    for subscription in world.all("subscription"):
+        items |= {each["id"]: each for each in subscription["items"]["data"] if each["id"] in items}  # one and the same
     world.cards = {method: BY_NAME[name] for method, name in kept["cards"].items()}
     world.set_up = set(kept["set_up"])
     world.hidden = kept["hidden"]
