@@ -67,6 +67,11 @@ try:
     # Encrypts the credentials of the orgs' own accounts; without it none can be connected.
     CREDENTIALS_KEY: str = env.str("OXYGEN_CREDENTIALS_KEY", UNSAFE_CREDENTIALS_KEY if PLAYING else "")
     PROVIDERS_URL: str = env.str("OXYGEN_PROVIDERS_URL", "http://127.0.0.1:8001" if PLAYING else "")
+    # Without a key nothing can be paid here, and everything else works. billing/checks.py says which go together.
+    STRIPE_SECRET_KEY: str = env.str("STRIPE_SECRET_KEY", "")
+    STRIPE_WEBHOOK_SECRETS: list[str] = env.list("STRIPE_WEBHOOK_SECRETS", [])
+    STRIPE_API_BASE: str = env.str("STRIPE_API_BASE", "")
+    STRIPE_ALLOW_SANDBOX: bool = env.bool("STRIPE_ALLOW_SANDBOX", False)
 except EnvError as wrong:
     raise ImproperlyConfigured(str(wrong)) from wrong
 
@@ -225,6 +230,7 @@ WHITENOISE_KEEP_ONLY_HASHED_FILES = True  # pages link to no others, and compres
 # ---------------------------------------------------------------- the queue
 
 PROCRASTINATE_AUTODISCOVER_MODULE_NAME = "jobs"
+PROCRASTINATE_IMPORT_PATHS = ["oxygen_site.demo.moving"] if MOVABLE_CLOCK else []
 # A worker that has not given a sign of life for RESCUE_SECONDS is taken for dead, and its jobs go to the others.
 PROCRASTINATE_WORKER_DEFAULTS = {
     "concurrency": WORKER_JOBS,

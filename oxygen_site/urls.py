@@ -3,6 +3,7 @@
 from django.contrib import admin
 from django.urls import include, path
 
+from oxygen_site.demo import sandbox
 from oxygen_site.health import healthz, readyz
 from oxygen_site.metrics import metrics
 
@@ -15,3 +16,5 @@ urlpatterns = [
     path("accounts/", include("allauth.account.urls")),
     path("admin/", admin.site.urls),
 ]
+if sandbox.in_use():
+    urlpatterns.append(path("", include("oxygen_site.demo.urls")))

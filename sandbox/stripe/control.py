@@ -1,11 +1,12 @@
 """The control API: what a test or the demo makes happen that Stripe's own API cannot. JSON in, JSON out, no key.
 
-`GET /_emu` tells the state. `POST /_emu/…`: `clock` {to | by} moves the main time forwards and does what comes due ·
-`settings` {fail_next_payments: [decline codes], tax_percent, after_retries} · `disputes` {charge, reason, amount,
-inquiry} opens one, {dispute, outcome: won | lost} closes it · `refunds` {charge, amount} as from the dashboard,
-{fail: refund} · `customers` {delete} · `webhook` {url, secret, enabled_events} · `post` {any of webhooks.Habits} ·
-`redeliver` {event, times} · `faults` {kind, times, path, method, seconds} (faults.py says which kinds) · `reset` {}.
-`GET /_emu/requests` is the log of requests, `GET /_emu/deliveries` what the post did, `GET /_emu/objects` all there is.
+`GET /_emu` tells the state: the time, when something comes due next, how many webhooks are on their way. `POST
+/_emu/…`: `clock` {to | by} moves the main time forwards and does what comes due · `settings` {fail_next_payments:
+[decline codes], tax_percent, after_retries} · `disputes` {charge, reason, amount, inquiry} opens one, {dispute,
+outcome: won | lost} closes it · `refunds` {charge, amount} as from the dashboard, {fail: refund} · `customers` {delete}
+· `webhook` {url, secret, enabled_events} · `post` {any of webhooks.Habits} · `redeliver` {event, times} · `faults`
+{kind, times, path, method, seconds} (faults.py says which kinds) · `reset` {}. `GET /_emu/requests` is the log of
+requests, `GET /_emu/deliveries` what the post did, `GET /_emu/objects` all there is.
 """
 
 import time
@@ -105,6 +106,8 @@ def state(desk: Desk) -> Json:
     world = desk.world
     return {
         "now": world.real(),
+        "next_due": clocks.next_due(world),
+        "pending": desk.post.pending(),
         "objects": {kind: len(objects) for kind, objects in world.kinds.items()},
         "settings": asdict(world.settings),
         "post": asdict(desk.post.habits),

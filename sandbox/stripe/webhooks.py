@@ -110,10 +110,13 @@ class Post:
             for _ in range(times):
                 self.send(event, endpoint["id"])
 
+    def pending(self) -> int:
+        return sum(not each.done for each in self.letters)
+
     def account(self) -> Json:
         """What was sent, and what is still to be."""
         return {
-            "pending": sum(not each.done for each in self.letters),
+            "pending": self.pending(),
             "letters": [
                 {
                     "event": each.event,
