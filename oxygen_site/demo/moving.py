@@ -76,6 +76,7 @@ def bring_together(base: str) -> str:
 @jobs.task(queue=QUEUE)
 def move_time(begun: str, to: str) -> None:
     base, until = settings.STRIPE_API_BASE, datetime.fromisoformat(to)
+    _settle(base)
     while (at := _next(base, until)) is not None:
         if jobs.stopping.is_set():
             intention(partial(_line_up, begun, to))
