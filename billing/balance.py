@@ -4,8 +4,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 
-from billing import books, charts, usage
-from billing.cycles import credit_month
+from billing import books, charts, plans, usage
 from billing.models import Entry, Grant, Organization
 
 NEXT_GRANTS = 4
@@ -72,8 +71,9 @@ class Balance:
 
 
 def read(org: Organization, now: datetime) -> Balance:
-    """Read an org's balance. Five queries."""
-    since, following, today = (at.astimezone(org.tz).date() for at in (*credit_month(org.created_at, now), now))
+    """Read an org's balance. Six queries."""
+    month = plans.month(org, plans.subscription(org), now)
+    since, following, today = (at.astimezone(org.tz).date() for at in (*month, now))
     return Balance(
         tie_out=books.tie_out(org.pk),
         since=since,

@@ -3,8 +3,11 @@
 import logging
 from functools import partial
 
-from billing import books, ledger
-from billing.models import Grant
+from django.db.models import F, Q
+
+from billing import books, ledger, plans, top_ups
+from billing.models import Grant, Organization, PaidPeriod, StripeCheck
+from billing.payments import effects, gateway, inbox
 from oxygen_site.clock import clock
 from oxygen_site.jobs import periodic
 from oxygen_site.transactions import intention
@@ -18,6 +21,42 @@ def expire_due() -> None:
     due = Grant.objects.filter(open=True, expires_at__lte=clock())
     for org in due.values_list("org", flat=True).distinct():
         intention(partial(ledger.expire, org))
+
+
+@periodic("* * * * *")
+def give_due() -> None:
+    """Give the months that have begun: of what was paid for longer, and of the free plan. An org at a time."""
+    now = clock()
+    due = PaidPeriod.objects.filter(given_until__lt=F("end"), given_until__lte=now)
+    for key in due.values_list("key", flat=True):
+        intention(partial(effects.give_due, key))
+    if free := plans.free():
+        for org in Organization.objects.filter(Q(free_until=None) | Q(free_until__lte=now)):
+            intention(partial(effects.give_free, org, free))
+
+
+@periodic("* * * * *")
+def top_up_due() -> None:
+    """Buy packs for those who wish that and have run low."""
+    if gateway.configured():
+        top_ups.top_up_due()
+
+
+@periodic("* * * * *")
+def apply_events() -> None:
+    """Wake a job for every event of Stripe's that waits, and for none that does not."""
+    inbox.wake_all()
+
+
+@periodic("13 4 * * *")
+def compare_with_stripe() -> None:
+    """Fetch the events that did not come, and say what stands differently at Stripe."""
+    if not gateway.configured():
+        return
+    missed, drift = inbox.catch_up()
+    intention(lambda: StripeCheck.objects.create(at=clock(), caught_up=missed, drift=drift))
+    for what, here, there in drift:
+        log.error("%s stands differently at Stripe: here %s, there %s", what, here, there)
 
 
 @periodic("7 * * * *")

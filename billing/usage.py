@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 from django.db.models import FETCH_RAISE, Q, Sum
 
-from billing.cycles import credit_month
+from billing import plans
 from billing.models import Entry, Organization, UsageByRun, UsageByTool
 
 RANGES = {"7d": "7 days", "30d": "30 days", "cycle": "This cycle", "90d": "90 days"}
@@ -48,7 +48,7 @@ def span(key: str, org: Organization, now: datetime) -> Span:
     """Give the span of a range: its days up to today, or since the credit month began."""
     today = now.astimezone(org.tz).date()
     if key == "cycle":
-        start, _ = credit_month(org.created_at, now)
+        start, _ = plans.month(org, plans.subscription(org), now)
         return Span(key, start.astimezone(org.tz).date(), today, org.tz)
     return Span(key, today - timedelta(days=int(key.removesuffix("d")) - 1), today, org.tz)
 

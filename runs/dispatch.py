@@ -39,7 +39,8 @@ class Call(NamedTuple):
     lease_no: int
     number: int
     row: dict[str, Any]
-    look_up: bool = False  # sent before, to a provider that takes no keys: only ask what became of it
+    again: bool = False  # sent before, and nobody knows what became of it
+    look_up: bool = False  # and its provider takes no keys: only ask
 
     @property
     def key(self) -> tuple[int, int]:
@@ -93,7 +94,7 @@ WITH sent AS (
   UPDATE runs_attempt SET sent_at = coalesce(sent_at, (SELECT ledger.clock()))
   WHERE run_id = %(run)s AND item = ANY(%(numbers)s::int[]) AND outcome IS NULL
   RETURNING item, number, provider, old.sent_at IS NOT NULL AS again)
-SELECT i.number, i.lease_no, sent.number, r.data, sent.again AND NOT coalesce(p.takes_keys, true)
+SELECT i.number, i.lease_no, sent.number, r.data, sent.again, sent.again AND NOT coalesce(p.takes_keys, true)
 FROM sent JOIN runs_item AS i ON i.run_id = %(run)s AND i.number = sent.item JOIN runs_row AS r ON r.id = i.row_id
 LEFT JOIN runs_provider AS p ON p.id = sent.provider
 ORDER BY i.number"""
@@ -132,7 +133,7 @@ WITH begun AS (
 sent AS (
   INSERT INTO runs_attempt (run_id, item, number, provider, tool, byok, sent_at, reference, reason)
   SELECT %(run)s, number, 0, %(provider)s, %(tool)s, %(byok)s, (SELECT ledger.clock()), '', '' FROM begun)
-SELECT begun.number, begun.lease_no, 0, r.data, false FROM begun JOIN runs_row AS r ON r.id = begun.row_id
+SELECT begun.number, begun.lease_no, 0, r.data, false, false FROM begun JOIN runs_row AS r ON r.id = begun.row_id
 ORDER BY begun.number"""
 
 
@@ -178,7 +179,7 @@ def _claim(run: Run, owner: UUID, n: int, fresh: int | None = None, leave: Leave
             first = run.cascade[0]
             step = {"provider": first.provider, "tool": first.tool, "byok": first.byok}
             calls += query(START, numbers=array(pending[:admitted]), **facts, **step)
-    return [Call(item, lease_no, number, json.loads(row), look_up) for item, lease_no, number, row, look_up in calls]
+    return [Call(item, lease_no, number, json.loads(row), *how) for item, lease_no, number, row, *how in calls]
 
 
 def _put_off(run: Run, numbers: Iterable[int], leave: Leaves) -> set[int]:
@@ -334,9 +335,14 @@ def _item(answer: Answer) -> int:
 
 
 def _count(run: Run, late: Sequence[Answer]) -> None:
-    """Count what came too late; where its attempt was given up, note what it cost and whose it was."""
+    """Count what came too late; where its attempt was given up, note what it cost and whose it was.
+
+    A refusal, or a call that never left, is the end of one sending and says nothing about the others.
+    """
     Run.objects.filter(id=run.id).update(late_settles=F("late_settles") + len(late))
     for call, outcome, _ in late:
+        if outcome.outcome == "failed_before_billing":
+            continue
         given_up = Attempt.objects.filter(run=run, item=call.item, number=call.number, outcome="unknown", absorbed=None)
         given_up.update(absorbed=outcome.cost, reference=outcome.reference)
 
@@ -369,7 +375,11 @@ def _end_items(run: Run, answers: Sequence[Answer]) -> None:
 def _go_on(run: Run, moves: Sequence[tuple[Answer, Move]], leave: Leaves) -> list[Call]:
     if not moves:
         return []
-    calls = [answer.call._replace(number=move.next, look_up=False) for answer, move in moves if move.next is not None]
+    calls = [
+        answer.call._replace(number=move.next, again=False, look_up=False)
+        for answer, move in moves
+        if move.next is not None
+    ]
     steps = [run.cascade[call.step] for call in calls]
     # Another try of the same tool waits as long as it was told to; the next tool goes at once, where it has leave.
     left = {provider: each.calls for provider, each in leave.items()}

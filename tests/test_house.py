@@ -103,7 +103,7 @@ ONLY = {
         "runs/lifecycle.py",
         "runs/dispatch.py",
         "runs/standing.py",  # how a run as a whole begins, gives back and ends
-        "billing/payments/inbox.py",
+        "billing/payments/effects.py",
         "billing/jobs.py",
         "billing/orgs.py",  # opens accounts, changes zones
         "billing/admin.py",  # grants and adjusts with a reason
@@ -120,6 +120,7 @@ ONLY = {
         "runs/dispatch.py",
         "runs/standing.py",
         "runs/providers/limits.py",
+        "billing/payments/inbox.py",  # numbers its looks
     ),
 }
 

@@ -16,11 +16,13 @@ from .plans import (
     StripeEvent,
     Subscription,
 )
+from .top_ups import AutoTopUp
 
 __all__ = [
     "Account",
     "Agency",
     "AgencyStaff",
+    "AutoTopUp",
     "Customer",
     "Draw",
     "Entry",

@@ -57,6 +57,9 @@ class Organization(models.Model):
     agency = models.ForeignKey(Agency, null=True, blank=True, on_delete=models.PROTECT, related_name="clients")
     members = models.ManyToManyField(settings.AUTH_USER_MODEL, through="Membership", related_name="organizations")
     created_at = models.DateTimeField(help_text="Business time; the free plan's credit months are counted from it.")
+    free_until = models.DateTimeField(
+        null=True, editable=False, help_text="Up to here the free plan's months were given, or passed under a paid one."
+    )
     approval_threshold = CreditsField(
         null=True,
         blank=True,

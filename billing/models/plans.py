@@ -99,13 +99,12 @@ class Price(models.Model):
 
 
 class Customer(models.Model):
-    """An org at Stripe. Its row is the lock of everything the inbox does for the org; `readings` numbers its looks."""
+    """An org at Stripe. Its row is the lock of everything the inbox and the purchases do for the org."""
 
     org = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="customers")
     stripe_id = models.CharField(max_length=255, unique=True)
     email = models.EmailField(blank=True)
     card = models.CharField(max_length=60, blank=True, help_text="The card charged by default, as “visa 4242”.")
-    readings = models.BigIntegerField(default=0)
     closed_at = models.DateTimeField(null=True, help_text="Deleted at Stripe; the next purchase makes a new one.")
 
     class Meta:
@@ -118,7 +117,7 @@ class Customer(models.Model):
 
 
 class Subscription(models.Model):
-    """A subscription as last read. `reading` is the number of that look: a look begun earlier changes nothing."""
+    """A subscription as last read. `reading` numbers the look at it: one that was begun earlier changes nothing."""
 
     PAID_FOR = (
         "active",
@@ -192,13 +191,14 @@ class Payment(models.Model):
 
 
 class PaidPeriod(models.Model):
-    """What one payment bought: credit months of a plan, the rest of one upgraded, or a pack. Never changed.
+    """What one payment bought: the credit months of a plan, what an upgrade adds to them, or a pack. Facts, but for
+    `given_until`.
 
-    `credits` for each whole credit month; `first` for the month that holds `start` (less than a whole one after an
-    upgrade; the whole pack). Months are counted from `anchor`. `level`: what the months it spans are at after it.
+    `first` are the credits of the month that holds `start`, `credits` those of each later one. Months are counted from
+    `anchor`. `level`: the credits a month that its months are at with it.
     """
 
-    key = models.CharField(primary_key=True, max_length=255, help_text="line:…, upgrade:… or top_up:…")
+    key = models.CharField(primary_key=True, max_length=255, help_text="refill:…, upgrade:… or top_up:…")
     org = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="paid_periods")
     source = models.CharField(max_length=20, choices=PAID_SOURCES)
     price = models.ForeignKey(Price, on_delete=models.PROTECT, related_name="+")

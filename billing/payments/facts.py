@@ -5,7 +5,6 @@ Money is in minor units with its currency (lower case, as Stripe writes it), ins
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from fractions import Fraction
 
 
 @dataclass(frozen=True)
@@ -148,11 +147,3 @@ class Event:
     about: str  # its id
     customer: str
     payload: dict[str, object]
-
-
-def share(part: datetime, start: datetime, end: datetime) -> Fraction:
-    """Give the fraction of [start, end) that is left at `part`, exact to the microsecond."""
-    return Fraction((end - part) // _MICROSECOND, (end - start) // _MICROSECOND)
-
-
-_MICROSECOND = datetime.resolution

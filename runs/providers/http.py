@@ -67,17 +67,18 @@ class Wire:
         try:
             async with asyncio.timeout(WHOLE_CALL):
                 if call.look_up:
-                    told = await client.get(f"/{step.provider}/calls/{headers['Idempotency-Key']}", headers=headers)
-                    outcome = outcomes.look_up(told.status_code, told.content, step, tries)
+                    answer = await client.get(f"/{step.provider}/calls/{headers['Idempotency-Key']}", headers=headers)
+                    outcome = outcomes.look_up(answer.status_code, answer.content, step, tries)
                 else:
                     answer = await client.post(
                         f"/{step.provider}/{step.tool.partition('.')[2]}",
                         headers=headers,
                         json={"tool": step.tool, "input": call.row},
                     )
-                    outcome = outcomes.read(answer.status_code, answer.headers, answer.content, step, tries)
-        except NOT_SENT:
-            outcome = None if call.look_up else outcomes.not_sent(tries, f"{step.provider} could not be reached")
+                    told = (answer.status_code, answer.headers, answer.content)
+                    outcome = outcomes.read(*told, step, tries, again=call.again)
+        except NOT_SENT:  # this time; where it was sent before, that says nothing of then
+            outcome = None if call.again else outcomes.not_sent(tries, f"{step.provider} could not be reached")
         except (httpx2.RequestError, TimeoutError):
             outcome = None
         finally:

@@ -30,6 +30,8 @@ REFUSED = {
     422: "invalid input",
     429: "too many requests",
 }
+# Turned away before the provider looked at the key, so that it tells nothing of the same call sent before.
+AT_THE_DOOR = {401, 402, 403, 429}
 
 
 class Health(StrEnum):
@@ -88,9 +90,17 @@ CALLED_OFF = Outcome(
 )
 
 
-def read(status: int, headers: Mapping[str, str], body: bytes, step: Step, tries: int) -> Outcome | None:
-    """Read a provider's answer to the `tries`-th try of a step; None where it says nothing that can be used."""
-    return _meant(status, headers, _read(body), step, tries)
+def read(
+    status: int, headers: Mapping[str, str], body: bytes, step: Step, tries: int, *, again: bool = False
+) -> Outcome | None:
+    """Read a provider's answer to the `tries`-th try of a step; None where it says nothing that can be used.
+
+    `again`: the same try was sent before, so it is only over where the answer speaks of that, too.
+    """
+    said = _read(body)
+    if again and status in AT_THE_DOOR and said.get("charged") is None:
+        return None
+    return _meant(status, headers, said, step, tries)
 
 
 def look_up(status: int, body: bytes, step: Step, tries: int) -> Outcome | None:

@@ -1,5 +1,6 @@
 """Calls without a usable answer: asked again under the same key, held for an hour, then given up and never charged."""
 
+import asyncio
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -200,6 +201,36 @@ def test_an_answer_after_giving_up_is_noted_and_moves_nothing(acme: Organization
     assert (booked(run).captured, Run.objects.get(id=run.id).late_settles) == (0, 1)
     assert [odd.run for odd in doubts.oddities()] == [run]
     assert_books_hold(acme)
+
+
+def test_a_late_refusal_says_nothing_of_what_was_sent_before(acme: Organization, alice: User, settings: Any) -> None:
+    run = start(acme, alice, HUNTER, rows=3, cap=3)
+    lose(run, dispatch.claim(run, ME, 1), settings)
+    replay = dispatch.claim(run, ME, 1)
+    lifecycle.cancel(run, by=alice)
+    settle(run, replay, THROTTLED)
+    assert (run.attempts.get().absorbed, Run.objects.get(id=run.id).late_settles) == (None, 1)
+
+
+def test_a_call_that_cannot_be_sent_again_stays_unknown(acme: Organization, alice: User, settings: Any) -> None:
+    settings.PROVIDERS_URL = "http://127.0.0.1:9"  # where nobody listens
+    run = start(acme, alice, HUNTER, rows=1, cap=1)
+
+    def sent(call: Call) -> Answer | None:
+        async def once() -> Answer | None:
+            async with http.Wire({}) as wire:
+                return await wire.ask(run.id, call, run.cascade[0])
+
+        return asyncio.run(once())
+
+    (first,) = dispatch.claim(run, ME, 1)
+    refused = sent(first)
+    assert refused is not None
+    assert refused.outcome.outcome == "failed_before_billing"
+    lose(run, [first], settings)
+    (again,) = dispatch.claim(run, ME, 1)
+    assert again.again
+    assert sent(again) is None
 
 
 def test_cancelling_ends_a_try_that_only_waits_without_another_call(acme: Organization, alice: User) -> None:

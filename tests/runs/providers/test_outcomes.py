@@ -128,6 +128,14 @@ def test_too_many_requests_may_pass_after_a_while(asked: str, tries: int, wait: 
     assert said(429, {"charged": "0"}, headers={"retry-after": asked}, tries=tries).wait == wait
 
 
+@pytest.mark.parametrize("status", [401, 402, 403, 429])
+def test_who_is_turned_away_at_the_door_learns_nothing_of_the_same_call_sent_before(status: int) -> None:
+    assert read(status, {}, b"{}", FLAT, 0, again=True) is None
+    told = read(status, {}, b'{"charged": 0}', FLAT, 0, again=True)
+    assert told is not None
+    assert told.outcome == "failed_before_billing"
+
+
 def test_other_refusals_do_not_pass() -> None:
     assert said(401, {"charged": "0"}).wait is None
 

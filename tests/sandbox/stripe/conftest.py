@@ -1,110 +1,25 @@
 """One local Stripe for these tests, emptied before each; the SDK that talks to it shows every answer to the judge."""
 
-import json
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator, Mapping
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterator
 from typing import Any
-from urllib.parse import urlsplit
 
-import httpx2
 import pytest
 import stripe
 
-from tests.sandbox.stripe.schema import Json, judged, judged_event, judged_object
-
-NEW_YEAR = int(datetime(2027, 1, 1, 12, tzinfo=UTC).timestamp())
-
-
-class Judged(stripe.RequestsClient):
-    """The SDK's own transport; what it brings back is held against Stripe's schema."""
-
-    def __init__(self) -> None:
-        super().__init__(timeout=(5, 20))
-        self.faults: list[str] = []
-        self.answers = 0
-
-    def request(  # type: ignore[override]  # as the transport it stands on
-        self, method: str, url: str, headers: Mapping[str, str] | None, post_data: Any = None
-    ) -> tuple[bytes, int, Mapping[str, str]]:
-        body, status, said = super().request(method, url, headers, post_data)
-        self.answers += 1
-        self.faults += judged(method.lower(), urlsplit(url).path, status, json.loads(body))
-        return body, status, said
-
-
-class Sandbox:
-    """The local Stripe from outside: its control API, its pages, and the SDK pointed at it."""
-
-    def __init__(self, url: str) -> None:
-        self.url = url
-        self.http = httpx2.Client(base_url=url, timeout=20, trust_env=False)
-        self.judge = Judged()
-        client = self.client()
-        self.stripe = client.v1
-
-    def client(self, **more: Any) -> stripe.StripeClient:
-        wished: dict[str, Any] = {"http_client": self.judge, "base_addresses": {"api": self.url}}
-        return stripe.StripeClient("sk_test_oxygen", **(wished | more))
-
-    def order(self, verb: str, **wishes: Any) -> Json:
-        """Use the control API."""
-        answer = self.http.post(f"/_emu/{verb}", json=wishes)
-        assert answer.status_code == 200, answer.text
-        done: Json = answer.json()
-        return done
-
-    def press(self, path: str, act: str, **fields: str) -> httpx2.Response:
-        """Press a button of a hosted page, as a browser without scripts."""
-        return self.http.post(urlsplit(path).path, data={"act": act, **fields})
-
-    def delivered(self) -> Json:
-        """Wait until the post has nothing left to send."""
-        for _ in range(400):
-            account: Json = self.http.get("/_emu/deliveries").json()
-            if not account["pending"]:
-                return account
-            time.sleep(0.02)
-        raise AssertionError(f"still in the post: {account}")
-
-    def told(self, *names: str) -> list[str]:
-        """The names of the events so far, oldest first; only those asked for, when some are."""
-        rows = [each["type"] for each in self.events()]
-        return [name for name in rows if name in names] if names else rows
-
-    def events(self) -> list[Json]:
-        """All events as they were sent, oldest first."""
-        rows: list[Json] = []
-        more, key = True, {"Authorization": "Bearer sk_test_oxygen"}
-        while more:
-            after = {"starting_after": rows[-1]["id"]} if rows else {}
-            answer = self.http.get("/v1/events", params={"limit": "100", **after}, headers=key).json()
-            rows, more = rows + answer["data"], answer["has_more"]
-        return rows[::-1]
+from tests.sandbox.stripe.local import NEW_YEAR, Sandbox, running
 
 
 @pytest.fixture(scope="session")
 def _stripe() -> Iterator[Sandbox]:
-    command = [sys.executable, "-m", "sandbox.stripe", "--port", "0", "--with-parent"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout
-        seen = Sandbox(process.stdout.readline().strip())
-        yield seen
-        seen.http.close()
-        process.terminate()
+    with running() as local:
+        yield local
 
 
 @pytest.fixture
 def sandbox(_stripe: Sandbox) -> Iterator[Sandbox]:
-    """An empty Stripe. Afterwards, no answer, event or object of it may be other than the schema says."""
-    _stripe.order("reset")
-    _stripe.judge.faults.clear()
-    yield _stripe
-    faults = [fault for event in _stripe.events() for fault in judged_event(event)]
-    faults += [fault for thing in _stripe.http.get("/_emu/objects").json()["objects"] for fault in judged_object(thing)]
-    assert _stripe.judge.faults + faults == []
+    """An empty Stripe, judged when the test is over."""
+    with _stripe.emptied():
+        yield _stripe
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 import pytest
 import stripe
 
-from tests.sandbox.stripe.conftest import Sandbox
+from tests.sandbox.stripe.local import Sandbox
 
 BACK = "http://oxygen.example/return?session_id={CHECKOUT_SESSION_ID}"
 CARD, DECLINED, SECURE = "4242 4242 4242 4242", "4000000000000002", "4000002500003155"

@@ -11,7 +11,7 @@ import pytest
 import stripe
 
 from tests.effort import SEED, effort
-from tests.sandbox.stripe.conftest import Sandbox
+from tests.sandbox.stripe.local import Sandbox
 from tests.sandbox.stripe.test_schedules import downgrade
 from tests.sandbox.stripe.test_subscriptions import DAY, change, preview, subscribe
 

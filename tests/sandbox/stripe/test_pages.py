@@ -9,7 +9,7 @@ import pytest
 import stripe
 from playwright.sync_api import Page, expect, sync_playwright
 
-from tests.sandbox.stripe.conftest import Sandbox
+from tests.sandbox.stripe.local import Sandbox
 from tests.sandbox.stripe.test_checkout import plan
 from tests.sandbox.stripe.test_subscriptions import subscribe
 

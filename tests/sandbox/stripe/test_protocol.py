@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import stripe
 
-from tests.sandbox.stripe.conftest import Sandbox
+from tests.sandbox.stripe.local import Sandbox
 
 HEADERS = {"Authorization": "Bearer sk_test_oxygen"}
 

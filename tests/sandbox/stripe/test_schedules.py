@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import stripe
 
-from tests.sandbox.stripe.conftest import NEW_YEAR, Sandbox
+from tests.sandbox.stripe.local import NEW_YEAR, Sandbox
 from tests.sandbox.stripe.test_subscriptions import DAY, change, preview, subscribe
 
 

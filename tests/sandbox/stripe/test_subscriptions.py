@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sandbox.stripe.periods import period_at, share, stepped, whole
-from tests.sandbox.stripe.conftest import NEW_YEAR, Sandbox
+from tests.sandbox.stripe.local import NEW_YEAR, Sandbox
 
 DAY = 24 * 3600
 MONTH = {"interval": "month", "interval_count": 1}

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import stripe
 
-from tests.sandbox.stripe.conftest import Sandbox
+from tests.sandbox.stripe.local import Sandbox
 from tests.sandbox.stripe.schema import Json, judged_event
 
 SECRET = "whsec_oxygen"

@@ -1,0 +1,76 @@
+"""Which plan an organization is on, what is on sale, which credit month runs. Reads only; for pages, API and jobs."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.conf import settings
+from django.db.models import QuerySet
+
+from billing.cycles import credit_month
+from billing.models import Organization, Pack, Plan, PlanChange, Price, Purchase, Subscription
+from billing.payments import months
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where an org stands: its plan in force, what it subscribed to, the credit month that runs, and what is open."""
+
+    plan: Plan | None  # None only where no plan was ever set up
+    subscription: Subscription | None  # the live one, which may be past due
+    month: tuple[datetime, datetime]
+    change: PlanChange | None  # asked for, waiting to be paid, or scheduled
+    purchase: Purchase | None  # a first subscription that is being bought
+    configured: bool  # payment is set up here
+
+    @property
+    def price(self) -> Price | None:
+        return self.subscription.price if self.subscription else None
+
+    @property
+    def past_due(self) -> bool:
+        return self.subscription is not None and self.subscription.is_past_due
+
+
+def read(org: Organization, now: datetime) -> Standing:
+    """Read where an org stands. Four queries at most."""
+    live = subscription(org)
+    in_force = live is not None and live.status in Subscription.PAID_FOR
+    plan = live.plan if live and in_force else free()
+    change = (
+        PlanChange.objects.filter(org=org, state__in=PlanChange.OPEN)
+        .select_related("old__plan", "new__plan", "subscription__price__plan", "by")
+        .first()
+    )
+    purchase = None
+    if live is None:
+        bought = Purchase.objects.filter(org=org, is_plan=True, state__in=("asked", "open"))
+        purchase = bought.select_related("price__plan").first()
+    return Standing(plan, live, month(org, live, now), change, purchase, bool(settings.STRIPE_SECRET_KEY))
+
+
+def subscription(org: Organization) -> Subscription | None:
+    """Read an org's own live subscription. One query."""
+    live = Subscription.objects.filter(org=org, status__in=Subscription.LIVE, surplus=False)
+    return live.select_related("price__plan", "next_price__plan", "customer").first()
+
+
+def month(org: Organization, live: Subscription | None, now: datetime) -> tuple[datetime, datetime]:
+    """Give the credit month that runs: of the paid period, else counted from the org's creation."""
+    if live and live.status in Subscription.PAID_FOR and live.period_start <= now:
+        return months.month_of(live.price, live.period_start, live.period_end, now)
+    return credit_month(org.created_at, now)
+
+
+def free() -> Plan | None:
+    """Read the free plan on sale, None where no plan was ever set up. One query."""
+    return Plan.objects.filter(rank=0, on_sale=True).first()
+
+
+def on_sale() -> QuerySet[Plan]:
+    """Read the plans on sale, cheapest first, with their prices. Two queries."""
+    return Plan.objects.filter(on_sale=True).prefetch_related("prices")
+
+
+def packs() -> QuerySet[Pack]:
+    """Read the packs on sale, smallest first, with their prices. One query."""
+    return Pack.objects.filter(on_sale=True, price__isnull=False).select_related("price")
