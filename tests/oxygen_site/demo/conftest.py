@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.sandbox.stripe.conftest import Sandbox
+import oxygen_site.urls  # noqa: F401 - before any test names a local Stripe
+from tests.sandbox.stripe.local import Sandbox
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from oxygen_site.demo import moving, sandbox
 from oxygen_site.demo.moving import move_time
 from oxygen_site.transactions import Refused
 from tests.conftest import give
-from tests.sandbox.stripe.conftest import Sandbox
+from tests.sandbox.stripe.local import Sandbox
 from tests.sandbox.stripe.test_subscriptions import subscribe
 
 DAY = timedelta(days=1)
@@ -66,7 +66,7 @@ class Hook(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         event = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         with psycopg.connect(self.server.database) as connection:
-            [now] = connection.execute("SELECT ledger.clock()").fetchone() or [None]
+            ((now,),) = connection.execute("SELECT ledger.clock()")
         late = now - datetime.fromtimestamp(event["created"], UTC)
         self.server.seen.append((event["type"], late))
         self.send_response(200)
@@ -106,14 +106,19 @@ def test_grants_expire_on_the_way(fresh_database: str, local: Sandbox, acme: Org
     begun = clock.clock()
     move(20 * DAY)
     expired = Entry.objects.get(org=acme.pk, kind="expired")
-    assert begun + 3 * DAY <= expired.created_at <= begun + 4 * DAY
+    assert begun + 3 * DAY <= expired.at <= begun + 4 * DAY
+
+
+def step_and_be_told_to_stop(base: str, at: datetime) -> None:
+    clock.advance(DAY)
+    jobs.stopping.set()
 
 
 def test_one_that_was_cut_short_goes_on(fresh_database: str, local: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     begun = clock.clock()
     to = (begun + 9 * DAY).isoformat()
     with monkeypatch.context() as told_to_stop:
-        told_to_stop.setattr(moving, "_step", lambda base, at: (clock.advance(DAY), jobs.stopping.set()))
+        told_to_stop.setattr(moving, "_step", step_and_be_told_to_stop)
         move_time(begun.isoformat(), to)
     jobs.stopping.clear()
     assert clock.clock() < begun + 2 * DAY

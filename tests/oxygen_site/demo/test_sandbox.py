@@ -10,7 +10,7 @@ import pytest
 from billing.models import Customer, Organization
 from oxygen_site import postgres
 from oxygen_site.demo import sandbox
-from tests.sandbox.stripe.conftest import Sandbox
+from tests.sandbox.stripe.local import Sandbox
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from billing.models import Organization, Role, User
 from oxygen_site import clock
 from oxygen_site.demo import moving
 from tests.conftest import person
-from tests.sandbox.stripe.conftest import Sandbox
+from tests.sandbox.stripe.local import Sandbox
 
 URL = "/orgs/acme/move-time/"
 pytestmark = pytest.mark.usefixtures("there", "fresh_database")

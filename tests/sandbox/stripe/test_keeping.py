@@ -15,7 +15,7 @@ import pytest
 import stripe
 
 from tests.effort import SEED, effort
-from tests.sandbox.stripe.conftest import NEW_YEAR, Sandbox
+from tests.sandbox.stripe.local import NEW_YEAR, Sandbox
 from tests.sandbox.stripe.test_lives import VERBS, Life, books_tie_out
 from tests.sandbox.stripe.test_subscriptions import DAY, subscribe
 from tests.sandbox.stripe.test_webhooks import SECRET, Receiver, receiver
