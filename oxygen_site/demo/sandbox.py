@@ -90,15 +90,15 @@ def file() -> Path:
 
 def port() -> int:
     """Choose a port: that of the last time, because rows name its pages, else the usual one, else any that is free."""
-    last = 0
+    wished = [USUAL_PORT]
     with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
-        last = urlsplit(json.loads(file().read_text("utf-8"))["base"]).port or 0
-    for number in (last, USUAL_PORT, 0):
-        with suppress(OSError), socket.create_server((HOST, number)) as listener:
-            if number == listener.getsockname()[1] or not number:
-                chosen: int = listener.getsockname()[1]
-                return chosen
-    raise AssertionError("unreachable: some port is free")
+        wished.insert(0, int(urlsplit(json.loads(file().read_text("utf-8"))["base"]).port or USUAL_PORT))
+    for number in wished:
+        with suppress(OSError), socket.create_server((HOST, number)):
+            return number
+    with socket.create_server((HOST, 0)) as listener:
+        free: int = listener.getsockname()[1]
+    return free
 
 
 def begin() -> None:

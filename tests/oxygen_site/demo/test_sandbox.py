@@ -42,6 +42,15 @@ def test_the_file_lies_beside_the_data_and_goes_with_them(file: Path) -> None:
     assert not file.exists()
 
 
+def test_without_a_last_time_the_port_is_the_usual_one_or_one_that_is_free(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        monkeypatch.setattr(sandbox, "USUAL_PORT", listener.getsockname()[1])
+        assert sandbox.port() not in (0, sandbox.USUAL_PORT)
+    assert sandbox.port() == sandbox.USUAL_PORT
+
+
 def test_the_port_of_the_last_time_is_taken_again_unless_it_is_not_free(file: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         number = listener.getsockname()[1]
