@@ -77,7 +77,7 @@ def test_clocks_that_differ_have_to_be_brought_together_first(local: Sandbox, ac
     clock.advance(timedelta(days=2))
     owner = signed_in(alice)
     text = owner.get(URL).content.decode()
-    assert "The Stripe of this demo says it is" in text
+    assert "The two clocks differ" in text
     assert 'value="day"' not in text
     owner.post(URL, {"by": "together"})
     assert moving.under_way() is not None
