@@ -9,6 +9,7 @@ import logging
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import partial
+from uuid import UUID
 
 from django.core.mail import send_mail
 from django.db.models import F, OuterRef, Q, QuerySet, Subquery, Sum
@@ -38,6 +39,11 @@ OPEN = (Purchase.State.ASKED, Purchase.State.OPEN)
 def of(org: Organization) -> AutoTopUp | None:
     """Read an org's wish, on or off. One query."""
     return AutoTopUp.objects.filter(org=org).select_related("pack__price").first()
+
+
+def asked(org: Organization) -> Purchase | None:
+    """Read the automatic top-up that waits for a person's confirmation. One query."""
+    return Purchase.objects.filter(org=org, automatic=True, state=Purchase.State.OPEN).first()
 
 
 def change(org: Organization, *, on: bool, threshold: Decimal, pack: Pack, monthly_max: int) -> AutoTopUp:
@@ -91,7 +97,7 @@ def _low(now: datetime) -> QuerySet[AutoTopUp]:
     return wishes.filter(rested, on=True, available__lt=F("threshold"))
 
 
-def _begin(org: object) -> Purchase | None:
+def _begin(org: UUID) -> Purchase | None:
     """Write down the one purchase in flight, where everything still asks for it. The customer's row is locked."""
     customer = Customer.objects.select_for_update().filter(org=org, closed_at=None).first()
     now = clock()
@@ -198,7 +204,7 @@ def _tell(org: Organization, what: str, words: str) -> None:
 @task()
 def send(org: str, subject: str, words: str) -> None:
     """Send a mail to an org's admins and owners."""
-    them = Membership.objects.filter(org=org, role__in=(Role.ADMIN, Role.OWNER), user__is_active=True)
+    them = Membership.objects.filter(org=UUID(org), role__in=(Role.ADMIN, Role.OWNER), user__is_active=True)
     if addresses := list(them.values_list("user__email", flat=True)):
         send_mail(subject, words, None, addresses)
 

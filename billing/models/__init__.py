@@ -1,6 +1,8 @@
 """Ground floor: people and orgs, and the credits they own."""
 
 from .credits import Account, Draw, Entry, Grant, Proof, Reservation, UsageByRun, UsageByTool
+from .invoices import Invoice
+from .keys import ApiKey, Scope
 from .orgs import Agency, AgencyStaff, Membership, Organization, Role
 from .people import User
 from .plans import (
@@ -22,11 +24,13 @@ __all__ = [
     "Account",
     "Agency",
     "AgencyStaff",
+    "ApiKey",
     "AutoTopUp",
     "Customer",
     "Draw",
     "Entry",
     "Grant",
+    "Invoice",
     "Membership",
     "Organization",
     "Pack",
@@ -39,6 +43,7 @@ __all__ = [
     "Purchase",
     "Reservation",
     "Role",
+    "Scope",
     "StripeCheck",
     "StripeEvent",
     "Subscription",

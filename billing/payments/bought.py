@@ -111,7 +111,9 @@ def _upgrade(item: str, lines: list[facts.Line], prices: Prices, amount: int, **
     line = max(debits, key=lambda each: each.start)
     price = prices.of(line.price)
     assert price.plan is not None
-    spanning = PaidPeriod.objects.filter(org=common["org"], item=item, start__lte=line.start, end__gt=line.start)
+    org = common["org"]
+    assert isinstance(org, Organization)
+    spanning = PaidPeriod.objects.filter(org_id=org.pk, item=item, start__lte=line.start, end__gt=line.start)
     base = spanning.filter(source=Grant.Source.PLAN_REFILL).select_related("price").order_by("-start").first()
     if base is None:
         raise Unclear(f"{common['invoice']} upgrades a month that no invoice here has paid for.")

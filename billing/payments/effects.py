@@ -7,6 +7,7 @@ was paid for, what is owed of one is set and never added to, and what was read e
 
 import logging
 from decimal import Decimal
+from uuid import UUID
 
 from billing import ledger
 from billing.cycles import credit_month, months_later
@@ -27,6 +28,7 @@ from oxygen_site.clock import clock
 
 log = logging.getLogger("oxygen.billing")
 
+DISPUTED = "A payment is disputed, so nothing more is bought by itself."
 CANCELED = ("canceled", "incomplete_expired")
 
 
@@ -111,9 +113,7 @@ def payment_read(customer: Customer, number: int, payment: facts.Payment) -> Non
         return
     _write_payment(org, number, payment)
     if payment.disputed:
-        AutoTopUp.objects.filter(org=org, on=True).update(
-            on=False, why="A payment is disputed, so nothing more is bought."
-        )
+        AutoTopUp.objects.filter(org=org, on=True).update(on=False, why=DISPUTED)
     purchase = _purchase(org, payment.metadata)
     if purchase and purchase.price.pack:
         pack = bought.pack_period(
@@ -152,8 +152,12 @@ def _write_payment(org: Organization, number: int, payment: facts.Payment) -> No
 
 
 def _purchase(org: Organization, metadata: dict[str, str]) -> Purchase | None:
-    id = metadata.get("purchase")
-    return Purchase.objects.filter(pk=id, org=org).select_related("price__pack").first() if id else None
+    """Find the purchase an object of Stripe's names. Metadata may hold anything: others write there, too."""
+    try:
+        id = UUID(metadata.get("purchase", ""))
+    except ValueError:
+        return None
+    return Purchase.objects.filter(pk=id, org=org).select_related("price__pack").first()
 
 
 def _close(purchase: Purchase, state: str, why: str = "") -> None:

@@ -63,14 +63,24 @@ def test_a_refill_that_is_paid_late_lives_thirty_days_from_its_payment() -> None
 
 
 def test_an_upgrade_of_a_month_expires_with_its_month() -> None:
-    upgrade = {"source": "plan_upgrade", "anchor": at("2027-03-01T00:00"), "first": Decimal(5), "key": "upgrade:in_1"}
+    upgrade: dict[str, Any] = {
+        "source": "plan_upgrade",
+        "anchor": at("2027-03-01T00:00"),
+        "first": Decimal(5),
+        "key": "upgrade:in_1",
+    }
     (month,) = months.months(period("2027-03-20T00:00", "2027-04-01T00:00", paid_at=at("2027-03-31T00:00"), **upgrade))
     assert (month.key, month.effective_at, month.credits) == ("upgrade:in_1", at("2027-03-20T00:00"), Decimal(5))
     assert month.expires_at == at("2027-04-04T00:00")
 
 
 def test_an_upgrade_of_a_year_adds_to_the_month_that_runs_and_to_each_later_one() -> None:
-    facts = {"source": "plan_upgrade", "anchor": at("2027-01-15T00:00"), "first": Decimal(7), "credits": Decimal(100)}
+    facts: dict[str, Any] = {
+        "source": "plan_upgrade",
+        "anchor": at("2027-01-15T00:00"),
+        "first": Decimal(7),
+        "credits": Decimal(100),
+    }
     its = months.months(period("2027-11-20T00:00", "2028-01-15T00:00", "year", key="upgrade:in_1", **facts))
     assert [(month.key, month.credits) for month in its] == [
         ("upgrade:in_1", Decimal(7)),
