@@ -130,11 +130,13 @@ class Command(BaseCommand):
                 os.environ["OXYGEN_PROVIDERS_URL"] = f"http://{HOST}:{providers}"
                 self._wait_for(providers, self._child(PROVIDERS, "-m", "sandbox.providers", "--port", str(providers)))
             if not os.environ.get("STRIPE_SECRET_KEY"):
-                stripe = self._stripe(port)
+                stripe = self._stripe()
             self._manage("sync_plans")
             told = self._manage("seed_demo")
-        if stripe and (behind := moving.bring_together(stripe)):
-            self._say(behind)
+        if stripe:
+            sandbox.register(stripe, f"http://{HOST}:{port}")
+            if behind := moving.bring_together(stripe):
+                self._say(behind)
         _let_go_of_the_database()
         self._child("worker", "manage.py", "work")
         web = self._child("web server", "-m", "gunicorn", "oxygen_site.wsgi", f"--bind={HOST}:{port}", *GUNICORN)
@@ -145,7 +147,7 @@ class Command(BaseCommand):
         self.children.append(Child(name, [sys.executable, *arguments], self._say))
         return self.children[-1]
 
-    def _stripe(self, port: str) -> str:
+    def _stripe(self) -> str:
         """Start the local Stripe that belongs to this database, for every process from now on; answer its address."""
         sandbox.begin()
         number = sandbox.port()
@@ -154,7 +156,6 @@ class Command(BaseCommand):
         self._wait_for(number, self._child(STRIPE, *arguments))
         sandbox.check(base)
         _let_go_of_the_database()
-        sandbox.register(base, f"http://{HOST}:{port}")
         os.environ |= {
             "STRIPE_API_BASE": base,
             "STRIPE_ALLOW_SANDBOX": "1",
