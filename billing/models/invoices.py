@@ -1,4 +1,4 @@
-"""The invoices of an org, as last read at Stripe. Only `payments/inbox.py` writes them, by `billing.invoices.keep`."""
+"""The invoices of an org, as last read at Stripe. Only `payments/effects.py` writes them, by `invoices.keep`."""
 
 from django.db import models
 
