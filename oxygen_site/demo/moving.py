@@ -77,34 +77,32 @@ def bring_together(base: str) -> str:
 def move_time(begun: str, to: str) -> None:
     base, until = settings.STRIPE_API_BASE, datetime.fromisoformat(to)
     _settle(base)
-    while (at := _next(base, until)) is not None:
+    while step := _next(base, until):
         if jobs.stopping.is_set():
             intention(partial(_line_up, begun, to))
             return
-        _step(base, at)
+        _step(base, *step)
 
 
 def _line_up(begun: str, to: str) -> None:
     jobs.defer(move_time, key="move_time", begun=begun, to=to)
 
 
-def _next(base: str, until: datetime) -> datetime | None:
-    """The instant of the next step; None once both clocks are there."""
+def _next(base: str, until: datetime) -> tuple[datetime, datetime] | None:
+    """The next step, from where the clock that is behind stands; None once both are there."""
     there = sandbox.read(base)
     now = min(clock.clock(), there.now)
     if now >= until:
         return None
     due = there.next_due if there.next_due and there.next_due > now else until
-    return _whole(min(until, due, now + STEP))
+    return now, _whole(min(until, due, now + STEP))
 
 
-def _step(base: str, at: datetime) -> None:
-    before = clock.clock()
-    if at > before:
-        clock.advance(at - before)
+def _step(base: str, now: datetime, at: datetime) -> None:
+    clock.advance(at - clock.clock())  # never back: one that is there already stays
     sandbox.move(base, at)
     _settle(base)
-    for do_what_is_due in jobs.rounds_between(min(before, at - STEP), at):
+    for do_what_is_due in jobs.rounds_between(now, at):
         do_what_is_due()
     _settle(base)
 

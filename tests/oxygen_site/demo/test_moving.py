@@ -109,9 +109,20 @@ def test_grants_expire_on_the_way(fresh_database: str, local: Sandbox, acme: Org
     assert begun + 3 * DAY <= expired.at <= begun + 4 * DAY
 
 
-def step_and_be_told_to_stop(base: str, at: datetime) -> None:
+def step_and_be_told_to_stop(base: str, now: datetime, at: datetime) -> None:
     clock.advance(DAY)
     jobs.stopping.set()
+
+
+def test_a_nightly_round_is_made_once_a_night(
+    fresh_database: str, local: Sandbox, prices: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nights: list[datetime] = []
+    monkeypatch.setitem(jobs._rounds, "billing.jobs.prove_nightly", lambda: nights.append(clock.clock()))
+    for _ in range(3):
+        subscribed(local, prices)
+    move(40 * DAY)
+    assert len(nights) == 40
 
 
 def test_one_that_was_cut_short_goes_on(fresh_database: str, local: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
