@@ -3,14 +3,19 @@
 from django.contrib import admin
 from django.urls import include, path
 
+from billing.api import router as billing_operations
+from oxygen_site.api import api
 from oxygen_site.health import healthz, readyz
 from oxygen_site.metrics import metrics
+
+api.add_router("", billing_operations)
 
 urlpatterns = [
     path("healthz", healthz, name="healthz"),
     path("readyz", readyz, name="readyz"),
     path("metrics", metrics, name="metrics"),
     path("", include("billing.urls")),
+    path("api/v1/", api.urls),
     path("orgs/<slug:slug>/runs/", include("runs.urls")),
     path("accounts/", include("allauth.account.urls")),
     path("admin/", admin.site.urls),

@@ -181,6 +181,20 @@ BILLING = {
         "UPDATE billing_organization SET approval_threshold = -0.0001"
     ],
     "billing_membership.membership_role_known": ["UPDATE billing_membership SET role = 'emperor'"],
+    "billing_apikey.key_of_an_org_or_an_agency": [
+        "UPDATE billing_apikey SET org_id = NULL WHERE agency_id IS NULL",
+        "UPDATE billing_apikey SET org_id = %(org)s WHERE org_id IS NULL",
+    ],
+    "billing_apikey.key_scopes_known": [
+        "UPDATE billing_apikey SET scopes = '{}'",
+        "UPDATE billing_apikey SET scopes = '{read,rule}'",
+    ],
+    "billing_apikey.key_digest_is_a_sha256": ["UPDATE billing_apikey SET digest = prefix"],
+    "billing_apikey.key_expires_after_it_was_made": ["UPDATE billing_apikey SET expires_at = created_at"],
+    "billing_apikey.key_revoked_by_somebody": [
+        "UPDATE billing_apikey SET revoked_by_id = NULL WHERE revoked_at IS NOT NULL",
+        "UPDATE billing_apikey SET revoked_by_id = made_by_id WHERE revoked_at IS NULL",
+    ],
 }
 
 RUNS = {

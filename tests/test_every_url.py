@@ -51,8 +51,8 @@ OF_AN_ORG = {
 SIGNED_IN = {"billing:home", "billing:billing", "billing:runs", "billing:orgs", "billing:new_org"}
 ANYBODY = {"billing:theme", "healthz", "readyz"}
 WITH_THE_TOKEN = {"metrics"}
-# Django's and allauth's own, each behind a gate of its own.
-OPERATORS, ACCOUNTS = "admin:", "account_"
+# Django's and allauth's own, each behind a gate of its own; the API's operations are walked in test_every_operation.py.
+OPERATORS, ACCOUNTS, API = "admin:", "account_", "api:"
 
 ALL = {"read", "start_runs", "steer_own", "steer_runs", "approve", "settings", "plan", "members", "cancel_subscription"}
 MAY: dict[str, set[str] | None] = {  # None: no member, so there is nothing here
@@ -126,7 +126,7 @@ def is_login(location: str) -> bool:
 
 def test_every_address_is_declared() -> None:
     declared = OF_AN_ORG.keys() | SIGNED_IN | ANYBODY | WITH_THE_TOKEN
-    named = {name for name, route, _ in SITE if not name.startswith((OPERATORS, ACCOUNTS))}
+    named = {name for name, route, _ in SITE if not name.startswith((OPERATORS, ACCOUNTS, API))}
     # /billing and /runs also answer without their slash, under no name of their own.
     assert named - {"billing:None"} == declared
 

@@ -17,7 +17,7 @@ from django.contrib.auth.models import Group, Permission
 from django.core.management import call_command
 from django.db import DatabaseError, connection, transaction
 
-from billing import books
+from billing import books, keys
 from billing.models import Agency, Grant, Organization, User
 from runs import dispatch
 from runs.models import Integration, Run
@@ -42,6 +42,8 @@ def world(acme: Organization, harbor: Agency, alice: User) -> dict[str, Any]:
     found = dispatch.Answer(calls[0], Outcome("succeeded", Decimal(1), "Answered.", {"email": "a@b.example"}, "1"), 12)
     dispatch.settle(run, owner, [found])
     limits.no_answer(run, calls[1])
+    keys.make(acme, alice, "A script", ["read"])
+    keys.revoke(keys.make(harbor, alice, "A board", ["read"])[0], by=alice)
     Integration.objects.create(org=acme, provider_id="hunter", mode="byok")
     alice.groups.add(Group.objects.create(name="all"))
     alice.user_permissions.add(Permission.objects.all()[0])
@@ -153,7 +155,8 @@ def test_no_row_points_at_nobody(world: dict[str, Any]) -> None:
     nobody = {"uuid": "gen_random_uuid()", "bigint": "-1", "integer": "-1", "character varying": "'nobody'"}
     for table, name, _, (column,) in constraints("f"):
         kind = next(kind for of, called, kind in types() if (of, called) == (table, column))
-        refused = refusal(f"UPDATE {table} SET {column} = {nobody[kind]} WHERE ctid = (SELECT min(ctid) FROM {table})")
+        row = f"(SELECT ctid FROM {table} ORDER BY {column} IS NULL, ctid LIMIT 1)"
+        refused = refusal(f"UPDATE {table} SET {column} = {nobody[kind]} WHERE ctid = {row}")
         assert (refused.sqlstate, refused.constraint_name) == ("23503", name)
 
 

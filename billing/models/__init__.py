@@ -1,6 +1,7 @@
 """Ground floor: people and orgs, and the credits they own."""
 
 from .credits import Account, Draw, Entry, Grant, Proof, Reservation, UsageByRun, UsageByTool
+from .keys import ApiKey, Scope
 from .orgs import Agency, AgencyStaff, Membership, Organization, Role
 from .people import User
 from .plans import (
@@ -22,6 +23,7 @@ __all__ = [
     "Account",
     "Agency",
     "AgencyStaff",
+    "ApiKey",
     "AutoTopUp",
     "Customer",
     "Draw",
@@ -39,6 +41,7 @@ __all__ = [
     "Purchase",
     "Reservation",
     "Role",
+    "Scope",
     "StripeCheck",
     "StripeEvent",
     "Subscription",

@@ -4,9 +4,9 @@ import pytest
 from django.core.exceptions import PermissionDenied
 from django.http import Http404
 
-from billing import access, orgs
+from billing import access, keys, orgs
 from billing.access import OrgRequest
-from billing.models import Agency, Organization, Role, User
+from billing.models import Agency, Organization, Role, Scope, User
 
 # PRODUCT.md's table, a row a right: viewer, member, admin, owner.
 TABLE = {
@@ -26,6 +26,13 @@ def entered(user: User, slug: str) -> OrgRequest:
     request = OrgRequest()
     request.user = user
     access.enter(request, slug)
+    return request
+
+
+def entered_by_key(of: Organization, by: User, right: str, *scopes: str) -> OrgRequest:
+    request = OrgRequest()
+    request.META["HTTP_AUTHORIZATION"] = f"Bearer {keys.make(of, by, 'A script', scopes)[1]}"
+    access.enter_by_key(request, right)
     return request
 
 
@@ -110,3 +117,48 @@ def test_a_member_steers_their_own_runs_and_an_admin_all(acme: Organization, ali
 def test_a_viewer_steers_nothing_not_even_what_they_once_started(acme: Organization, mallory: User) -> None:
     orgs.add_member(acme, mallory, Role.VIEWER)
     assert not access.may_steer(entered(mallory, "acme"), Run(mallory))
+
+
+# ------------------------------------------------------------------ keys
+
+
+def test_each_scope_may_what_the_page_says() -> None:
+    assert access.SCOPES.keys() == set(Scope)
+    assert all("read" in rights for rights in access.SCOPES.values())
+    assert {right for rights in access.SCOPES.values() for right in rights} == access.RIGHTS.keys() - {
+        "members",
+        "cancel_subscription",
+    }
+
+
+def test_a_key_acts_under_its_own_id_and_steers_its_makers_runs(acme: Organization, alice: User, mallory: User) -> None:
+    orgs.add_member(acme, mallory, Role.MEMBER)
+    request = entered_by_key(acme, mallory, "steer_own", "run")
+    assert request.key is not None
+    assert (request.org, request.role, request.user) == (acme, "member", mallory)
+    assert request.actor == f"key:{request.key.pk}"
+    assert [access.may_steer(request, Run(who)) for who in (mallory, alice)] == [True, False]
+
+
+def test_a_scope_never_adds_to_the_role(acme: Organization, alice: User, mallory: User) -> None:
+    orgs.add_member(acme, mallory, Role.MEMBER)
+    steering = entered_by_key(acme, mallory, "read", "steer", "admin")
+    assert [access.may_steer(steering, Run(who)) for who in (mallory, alice)] == [True, False]
+    with pytest.raises(PermissionDenied, match="Ask an admin or an owner"):
+        access.require(steering, "settings")
+
+
+def test_a_role_never_adds_to_the_scope(acme: Organization, alice: User, mallory: User) -> None:
+    request = entered_by_key(acme, alice, "read", "run")
+    assert [access.may_steer(request, Run(who)) for who in (alice, mallory)] == [True, False]
+    for right, scope in {"steer_runs": "steer", "approve": "approve", "plan": "admin"}.items():
+        with pytest.raises(PermissionDenied, match=f"the scope {scope}"):
+            access.require(request, right)
+    with pytest.raises(PermissionDenied, match="the scope run or steer"):
+        access.require(entered_by_key(acme, alice, "read", "read"), "steer_own")
+
+
+@pytest.mark.parametrize("right", ["members", "cancel_subscription"])
+def test_what_only_an_owner_may_do_takes_no_key(acme: Organization, alice: User, right: str) -> None:
+    with pytest.raises(PermissionDenied, match="No key may do that: it takes an owner, signed in"):
+        entered_by_key(acme, alice, right, *Scope.values)

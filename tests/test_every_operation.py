@@ -1,0 +1,144 @@
+"""Every API operation × scope × role × one's own and another's organization, against PRODUCT.md §6.
+
+An operation that is not declared here fails the walk, so that none goes out ungated. Each is called without what it
+would need besides the key: whoever may gets past the gate, to an answer or to what is wrong with the call.
+"""
+
+import re
+from collections.abc import Iterator
+from itertools import combinations, product
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from billing import keys, orgs
+from billing.models import Agency, Organization, Role, Scope, User
+from oxygen_site.api import ApiKey, api
+from tests.conftest import give, person
+from tests.contract import ask, served
+from tests.test_every_url import MAY
+
+API_PAGE = Path(__file__).resolve().parent.parent / "docs/api.md"
+# Each with the right it takes; `steer`: one's own run with steer_own, any with steer_runs.
+OPERATIONS = {
+    ("GET", "/balance"): "read",
+    ("GET", "/subscription"): "read",
+}
+OPENS = {
+    "read": {"read"},
+    "run": {"read", "start_runs", "steer_own"},
+    "steer": {"read", "steer_own", "steer_runs"},
+    "approve": {"read", "approve"},
+    "admin": {"read", "settings", "plan"},
+}
+ROLES = [role for role in MAY if role not in ("anonymous", "stranger", "other agency")]
+BEYOND = ["stranger", "other agency", "nobody's member"]
+SCOPES = [pick for n in (1, 2, 5) for pick in combinations(Scope.values, n)]
+
+
+class World(NamedTuple):
+    org: Organization
+    people: dict[str, User]
+
+
+@pytest.fixture
+def world(harbor: Agency, harriet: User, globex: Organization, mallory: User) -> World:
+    """Bluefin, a client of Harbor's, with a person in every role, and people who do not belong there."""
+    org = harbor.clients.get()
+    people = {"stranger": mallory, "agency": harriet, "other agency": person("Otto"), "nobody's member": person("Olga")}
+    Agency.objects.create(name="Elsewhere").staff.add(people["other agency"])
+    for name, role in [(role.value, role) for role in Role] + [("other member", Role.MEMBER)]:
+        people[name] = person(name.replace(" ", "."))
+        orgs.add_member(org, people[name], role)
+    give(org, 100)
+    return World(org, people)
+
+
+def mounted() -> Iterator[tuple[str, str, list[object]]]:
+    """Read (method, path, gates) of every operation that the API answers to."""
+    for router in api._get_bound_routers():
+        for path, view in router.path_operations.items():
+            for operation in view.operations:
+                for method in operation.methods:
+                    yield (
+                        method,
+                        "/" + "/".join(filter(None, (router.prefix.strip("/"), path.strip("/")))),
+                        list(operation.auth_callbacks),
+                    )
+
+
+def may(role: str, scopes: tuple[str, ...], right: str) -> bool:
+    return right in (MAY[role] or set()) and any(right in OPENS[scope] for scope in scopes)
+
+
+def test_every_operation_is_declared_with_the_right_it_takes() -> None:
+    gates = {(method, path): auth for method, path, auth in mounted()}
+    assert gates.keys() == OPERATIONS.keys()
+    for operation, auth in gates.items():
+        rights = [gate.right if isinstance(gate, ApiKey) else gate for gate in auth]
+        assert rights == ["steer_own" if OPERATIONS[operation] == "steer" else OPERATIONS[operation]], operation
+
+
+def test_every_operation_is_described() -> None:
+    described = {(method.upper(), path) for path, methods in served()["paths"].items() for method in methods}
+    assert described == {(method, f"/api/v1{path}") for method, path in OPERATIONS}
+
+
+def test_the_page_about_the_api_names_every_operation_and_field() -> None:
+    page, spec = API_PAGE.read_text("utf-8"), served()
+    for method, path in OPERATIONS:
+        assert f"`{method} /api/v1{path}`" in page
+    for schema in ("Balance", "Subscription"):
+        shown = spec["components"]["schemas"][schema]["properties"].keys() - {"organization"}
+        assert [field for field in shown if f"`{field}`" not in page] == []
+
+
+def test_an_operation_opens_to_who_may_by_role_and_scope_and_to_nobody_else(world: World) -> None:
+    for role, scopes in product(ROLES, SCOPES):
+        _, secret = keys.make(world.org, world.people[role], "A key", scopes)
+        for (method, path), right in OPERATIONS.items():
+            answer = ask(path, secret, method)
+            says = f"{method} {path} by {role} with {scopes}: {answer.status}"
+            if may(role, scopes, right):
+                assert answer.status in (200, 400, 404, 409, 422), says
+                assert answer.status != 404 or "organization" not in answer.body["detail"], says
+            else:
+                assert (answer.status, answer.code) == (403, "not_allowed"), says
+                assert re.search("an admin or (an )?owner|with the scope", answer.body["detail"]), says
+
+
+def test_a_key_of_whoever_is_not_in_the_org_finds_nothing_there(world: World) -> None:
+    for who, (method, path) in product(BEYOND, OPERATIONS):
+        _, secret = keys.make(world.org, world.people[who], "A key", Scope.values)
+        assert ask(path, secret, method).status == 404, f"{method} {path} by {who}"
+
+
+def test_no_key_reaches_another_org(world: World) -> None:
+    globex = Organization.objects.get(slug="globex")
+    for role, (method, path) in product(ROLES, OPERATIONS):
+        for of in (world.org, globex):  # one's own, sent elsewhere; and one made in an org of others
+            _, secret = keys.make(of, world.people[role], "A key", Scope.values)
+            answer = ask(path, secret, method, oxygen_organization="globex")
+            assert answer.status == 404, f"{method} {path} by {role}"
+
+
+def test_an_agencys_key_reaches_its_clients_as_far_as_staff_do(world: World, harbor: Agency) -> None:
+    for scopes, ((method, path), right) in product(SCOPES, OPERATIONS.items()):
+        _, secret = keys.make(harbor, world.people["agency"], "A key", scopes)
+        status = ask(path, secret, method, oxygen_organization="bluefin").status
+        assert (status == 403) == (not may("agency", scopes, right)), f"{method} {path} with {scopes}: {status}"
+        assert ask(path, secret, method, oxygen_organization="globex").status == 404
+        assert ask(path, secret, method).code == "organization_required"
+
+
+def test_a_revoked_key_opens_no_operation(world: World) -> None:
+    key, secret = keys.make(world.org, world.people["owner"], "A key", Scope.values)
+    keys.revoke(key, by=world.people["owner"])
+    for method, path in OPERATIONS:
+        assert ask(path, secret, method).code == "revoked_key"
+
+
+def test_who_presents_no_key_gets_in_nowhere(world: World) -> None:
+    for method, path in OPERATIONS:
+        assert ask(path, "", method).code == "not_signed_in"
