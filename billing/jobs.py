@@ -9,7 +9,7 @@ from billing import books, ledger, plans, top_ups
 from billing.models import Grant, Organization, PaidPeriod, StripeCheck
 from billing.payments import effects, gateway, inbox
 from oxygen_site.clock import clock
-from oxygen_site.jobs import periodic
+from oxygen_site.jobs import periodic, task
 from oxygen_site.transactions import intention
 
 log = logging.getLogger("oxygen.billing")
@@ -57,6 +57,12 @@ def compare_with_stripe() -> None:
     intention(lambda: StripeCheck.objects.create(at=clock(), caught_up=missed, drift=drift))
     for what, here, there in drift:
         log.error("%s stands differently at Stripe: here %s, there %s", what, here, there)
+
+
+@task(queue="maint")
+def compare_now() -> None:
+    """Do at once, for an operator, what is done at night."""
+    compare_with_stripe()
 
 
 @periodic("7 * * * *")
