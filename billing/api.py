@@ -88,16 +88,16 @@ def balance(request: OrgRequest) -> Data[Balance]:
             reserved=tie_out.reserved,
             captured=usage.captured_since(org, _day(org, standing.month[0])),
             credit_month=_span(*standing.month),
-            next_refill_at=_next_refill(standing),
+            next_refill_at=_next_refill(standing, now),
             next_expiry=_next_expiry(org),
             tie_out=TieOut.model_validate(tie_out, from_attributes=True),
         )
     )
 
 
-def _next_refill(standing: plans.Standing) -> datetime | None:
+def _next_refill(standing: plans.Standing, now: datetime) -> datetime | None:
     live, end = standing.subscription, standing.month[1]
-    if standing.plan is None or not standing.plan.credits:
+    if standing.plan is None or not standing.plan.credits or end <= now:  # over, and the renewal not told yet
         return None
     if live is None:
         return end

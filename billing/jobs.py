@@ -7,7 +7,7 @@ from django.db.models import F, Q
 
 from billing import books, ledger, plans, top_ups
 from billing.models import Grant, Organization, PaidPeriod, StripeCheck
-from billing.payments import effects, gateway, inbox
+from billing.payments import changes, effects, gateway, inbox, purchases
 from oxygen_site.clock import clock
 from oxygen_site.jobs import periodic, task
 from oxygen_site.transactions import intention
@@ -30,9 +30,20 @@ def give_due() -> None:
     due = PaidPeriod.objects.filter(given_until__lt=F("end"), given_until__lte=now)
     for key in due.values_list("key", flat=True):
         intention(partial(effects.give_due, key))
-    if free := plans.free():
+    if plans.free():
         for org in Organization.objects.filter(Q(free_until=None) | Q(free_until__lte=now)):
-            intention(partial(effects.give_free, org, free))
+            _give_free(org)
+
+
+@task()
+def welcome(org: str) -> None:
+    """Give a new organization its first free month at once."""
+    _give_free(Organization.objects.get(pk=org))
+
+
+def _give_free(org: Organization) -> None:
+    if free := plans.free():
+        intention(partial(effects.give_free, org, free))
 
 
 @periodic("* * * * *")
@@ -40,6 +51,14 @@ def top_up_due() -> None:
     """Buy packs for those who wish that and have run low."""
     if gateway.configured():
         top_ups.top_up_due()
+
+
+@periodic("* * * * *")
+def carry_on_with_stripe() -> None:
+    """Go on with what was asked of Stripe and broke off, and close what was left lying."""
+    if gateway.configured():
+        changes.carry_on_due()
+        purchases.carry_on_due()
 
 
 @periodic("* * * * *")

@@ -9,9 +9,10 @@ from zoneinfo import available_timezones
 from anyascii import anyascii
 from django.utils.text import slugify
 
-from billing import ledger
+from billing import jobs, ledger, plans
 from billing.models import Agency, Membership, Organization, Role, User
 from oxygen_site.clock import clock
+from oxygen_site.jobs import defer
 from oxygen_site.transactions import Refused, intention
 
 MOST = 10**9  # credits, as of a cap
@@ -27,6 +28,8 @@ def create(name: str, zone: str, *, owner: User | None = None, agency: Agency | 
         ledger.open_account(org.pk, zone)
         if owner:
             Membership.objects.create(org=org, user=owner, role=Role.OWNER)
+        if plans.free():
+            defer(jobs.welcome, org=str(org.pk))
         return org
 
     return intention(verb, certain=True)

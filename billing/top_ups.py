@@ -41,6 +41,11 @@ def of(org: Organization) -> AutoTopUp | None:
     return AutoTopUp.objects.filter(org=org).select_related("pack__price").first()
 
 
+def asked(org: Organization) -> Purchase | None:
+    """Read the automatic top-up that waits for a person's confirmation. One query."""
+    return Purchase.objects.filter(org=org, automatic=True, state=Purchase.State.OPEN).first()
+
+
 def change(org: Organization, *, on: bool, threshold: Decimal, pack: Pack, monthly_max: int) -> AutoTopUp:
     """Set when to top up by itself, with what and for how much a month. Switching on forgets earlier declines.
 

@@ -2,8 +2,13 @@
 
 from django.urls import path
 
+from billing.views.invoices import invoices
 from billing.views.orgs import home, index, new_org
 from billing.views.overview import overview
+from billing.views.portal import portal
+from billing.views.returned import returned
+from billing.views.stripe_webhook import stripe_webhook
+from billing.views.subscribe import cancel_plan, checkout, confirm, preview, subscribe, top_up, undo
 from billing.views.theme import theme
 
 app_name = "billing"
@@ -13,8 +18,21 @@ urlpatterns = [
     path("billing", home),
     path("runs/", home, {"to": "runs:index"}, name="runs"),
     path("runs", home, {"to": "runs:index"}),
+    path("subscribe/", home, {"to": "billing:subscribe"}, name="plan"),
+    path("subscribe", home, {"to": "billing:subscribe"}),
     path("theme/", theme, name="theme"),
     path("orgs/", index, name="orgs"),
     path("orgs/new/", new_org, name="new_org"),
     path("orgs/<slug:slug>/billing/", overview, name="overview"),
+    path("orgs/<slug:slug>/billing/invoices/", invoices, name="invoices"),
+    path("orgs/<slug:slug>/subscribe/", subscribe, name="subscribe"),
+    path("orgs/<slug:slug>/subscribe/preview/", preview, name="preview"),
+    path("orgs/<slug:slug>/subscribe/checkout/", checkout, name="checkout"),
+    path("orgs/<slug:slug>/subscribe/confirm/", confirm, name="confirm"),
+    path("orgs/<slug:slug>/subscribe/undo/", undo, name="undo"),
+    path("orgs/<slug:slug>/subscribe/cancel/", cancel_plan, name="cancel_plan"),
+    path("orgs/<slug:slug>/subscribe/top-up/", top_up, name="top_up"),
+    path("orgs/<slug:slug>/subscribe/portal/", portal, name="portal"),
+    path("orgs/<slug:slug>/subscribe/return/", returned, name="returned"),
+    path("stripe/webhook/", stripe_webhook, name="stripe_webhook"),
 ]

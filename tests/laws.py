@@ -197,6 +197,37 @@ BILLING = {
     ],
 }
 
+# Of what there may be one at a time, the rows of the test are one that is and one that was.
+SOLD = {
+    "billing_plan.one_version_of_a_plan_on_sale": ["UPDATE billing_plan SET on_sale = true"],
+    "billing_plan.plan_credits_not_negative": ["UPDATE billing_plan SET credits = -0.0001"],
+    "billing_pack.pack_credits_positive": ["UPDATE billing_pack SET credits = 0"],
+    "billing_price.price_of_a_plan_or_a_pack": [
+        "UPDATE billing_price SET plan_id = NULL, interval = 'once'",
+        "UPDATE billing_price SET pack_id = '1000-1'",
+        "UPDATE billing_price SET interval = 'once' WHERE pack_id IS NULL",
+        "UPDATE billing_price SET interval = 'month' WHERE plan_id IS NULL",
+    ],
+    "billing_customer.one_open_customer_of_an_org": ["UPDATE billing_customer SET closed_at = NULL"],
+    "billing_subscription.one_live_subscription_of_an_org": [
+        f"UPDATE billing_subscription SET status = '{status}'"
+        for status in ("active", "past_due", "trialing", "unpaid", "paused")
+    ],
+    "billing_payment.no_more_goes_back_than_came": ["UPDATE billing_payment SET gone_back = amount + 1"],
+    "billing_planchange.one_open_change_of_an_org": [
+        f"UPDATE billing_planchange SET state = '{state}'" for state in ("asked", "unpaid", "scheduled")
+    ],
+    "billing_purchase.one_open_first_purchase": [
+        f"UPDATE billing_purchase SET state = '{state}' WHERE is_plan" for state in ("asked", "open")
+    ],
+    "billing_purchase.one_open_purchase_of_a_pack": [
+        "UPDATE billing_purchase SET state = 'open' WHERE NOT is_plan AND NOT automatic"
+    ],
+    "billing_purchase.one_automatic_top_up_in_flight": ["UPDATE billing_purchase SET state = 'asked' WHERE automatic"],
+    "billing_autotopup.auto_top_up_threshold_positive": ["UPDATE billing_autotopup SET threshold = 0"],
+    "billing_autotopup.auto_top_up_maximum_positive": ["UPDATE billing_autotopup SET monthly_max = 0"],
+}
+
 RUNS = {
     "runs_tool.tool_price_within_maximum": [
         "UPDATE runs_tool SET price = maximum + 1 WHERE price IS NOT NULL",
@@ -253,4 +284,4 @@ RUNS = {
     ],
 }
 
-BREAKERS: dict[str, list[str]] = LEDGER | BILLING | RUNS
+BREAKERS: dict[str, list[str]] = LEDGER | BILLING | SOLD | RUNS

@@ -36,6 +36,16 @@ GET, POST, BOTH = ("GET",), ("POST",), METHODS
 # Under /orgs/<slug>/.
 OF_AN_ORG = {
     "billing:overview": Address("read", GET),
+    "billing:invoices": Address("read", GET),
+    "billing:subscribe": Address("read", GET),
+    "billing:preview": Address("plan", POST),
+    "billing:checkout": Address("plan", POST),
+    "billing:confirm": Address("plan", POST),
+    "billing:undo": Address("plan", POST),
+    "billing:top_up": Address("plan", POST),
+    "billing:portal": Address("plan", POST),
+    "billing:returned": Address("plan", BOTH),
+    "billing:cancel_plan": Address("cancel_subscription", BOTH),
     "runs:index": Address("read", GET),
     "runs:accounts": Address("settings", BOTH),
     "runs:attention": Address("read", GET),
@@ -48,9 +58,11 @@ OF_AN_ORG = {
     "runs:continue_run": Address("steer", BOTH),
 }
 # For whoever is signed in; they show only what is that person's.
-SIGNED_IN = {"billing:home", "billing:billing", "billing:runs", "billing:orgs", "billing:new_org"}
+SIGNED_IN = {"billing:home", "billing:billing", "billing:runs", "billing:plan", "billing:orgs", "billing:new_org"}
 ANYBODY = {"billing:theme", "healthz", "readyz"}
 WITH_THE_TOKEN = {"metrics"}
+SIGNED_BY_STRIPE = {"billing:stripe_webhook"}
+OWNERS_ALONE = {"cancel_subscription", "members"}
 # Django's and allauth's own, each behind a gate of its own; the API's operations are walked in test_every_operation.py.
 OPERATORS, ACCOUNTS, API = "admin:", "account_", "api:"
 
@@ -125,9 +137,9 @@ def is_login(location: str) -> bool:
 
 
 def test_every_address_is_declared() -> None:
-    declared = OF_AN_ORG.keys() | SIGNED_IN | ANYBODY | WITH_THE_TOKEN
+    declared = OF_AN_ORG.keys() | SIGNED_IN | ANYBODY | WITH_THE_TOKEN | SIGNED_BY_STRIPE
     named = {name for name, route, _ in SITE if not name.startswith((OPERATORS, ACCOUNTS, API))}
-    # /billing and /runs also answer without their slash, under no name of their own.
+    # /billing, /runs and /subscribe also answer without their slash, under no name of their own.
     assert named - {"billing:None"} == declared
 
 
@@ -160,7 +172,8 @@ def test_a_page_of_an_org_opens_to_who_may_and_to_nobody_else(world: World) -> N
             assert answer.status_code != 302 or not is_login(answer["Location"]), says
         else:
             assert answer.status_code == 403, says
-            assert re.search("an admin or (an )?owner", answer.content.decode()), says
+            asks = "Ask an owner" if needs in OWNERS_ALONE else "an admin or (an )?owner"
+            assert re.search(asks, answer.content.decode()), says
 
 
 def test_nobody_enters_another_org(world: World) -> None:
@@ -214,6 +227,13 @@ def test_no_role_opens_what_needs_the_token(name: str, world: World, settings: A
     settings.METRICS_TOKEN = "a token nobody was told"
     for role, client in world.clients.items():
         assert client.get(reverse(name)).status_code == 404, f"{name} by {role}"
+
+
+@pytest.mark.parametrize("name", sorted(SIGNED_BY_STRIPE))
+def test_no_role_speaks_for_stripe(name: str, world: World) -> None:
+    for role, client in world.clients.items():
+        assert client.get(reverse(name)).status_code == 405, f"{name} by {role}"
+        assert client.post(reverse(name)).status_code == 400, f"{name} by {role}"
 
 
 def test_the_list_of_orgs_shows_ones_own_only(world: World) -> None:

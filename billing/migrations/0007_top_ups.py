@@ -7,7 +7,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("billing", "0004_plans"),
+        ("billing", "0006_invoices"),
     ]
 
     operations = [

@@ -1,6 +1,7 @@
 """Ground floor: people and orgs, and the credits they own."""
 
 from .credits import Account, Draw, Entry, Grant, Proof, Reservation, UsageByRun, UsageByTool
+from .invoices import Invoice
 from .keys import ApiKey, Scope
 from .orgs import Agency, AgencyStaff, Membership, Organization, Role
 from .people import User
@@ -29,6 +30,7 @@ __all__ = [
     "Draw",
     "Entry",
     "Grant",
+    "Invoice",
     "Membership",
     "Organization",
     "Pack",

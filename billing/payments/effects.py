@@ -9,12 +9,13 @@ import logging
 from decimal import Decimal
 from uuid import UUID
 
-from billing import ledger
+from billing import invoices, ledger
 from billing.cycles import credit_month, months_later
 from billing.models import (
     AutoTopUp,
     Customer,
     Grant,
+    Invoice,
     Organization,
     PaidPeriod,
     Payment,
@@ -44,8 +45,8 @@ def _locked(customer: Customer) -> Customer:
 
 
 def is_known(invoice: str) -> bool:
-    """Say whether what an invoice paid for was taken down."""
-    return PaidPeriod.objects.filter(invoice=invoice).exists()
+    """Say whether it was taken down that an invoice is paid, and what it paid for."""
+    return Invoice.objects.filter(pk=invoice, status=Invoice.Status.PAID).exists()
 
 
 def invoice_read(
@@ -53,6 +54,7 @@ def invoice_read(
 ) -> None:
     """Take down what an invoice says: a paid one gives what it paid for; an open or void one tells who waits for it."""
     org = _locked(customer).org
+    invoices.keep(org, number, invoice, prices.known)
     _tell_subscription(invoice)
     _tell_change(org, invoice)
     _tell_purchase(org, invoice)

@@ -1,7 +1,7 @@
-"""How numbers are written: credits and counts by `credits`, shares by `percent`. No page formats a number otherwise.
+"""How numbers are written: credits and counts by `credits`, shares by `percent`, money by `money`; not otherwise.
 
 Credits show the decimals they have and no more; down a column all show as many as the longest, which `places` finds:
-`{% with decimals=rows|places %}…{{ row|credits:decimals }}`.
+`{% with decimals=rows|places %}…{{ row|credits:decimals }}`. Money is in minor units, and shows all its currency has.
 """
 
 from collections.abc import Iterable
@@ -11,6 +11,11 @@ from django import template
 
 register = template.Library()
 LEAST = Decimal("0.001")
+SIGNS = {"usd": "$", "eur": "€", "gbp": "£", "jpy": "¥"}
+# How many digits of an amount are behind the point, where it is not two.
+MINOR_DIGITS = dict.fromkeys(
+    ["bif", "clp", "djf", "gnf", "jpy", "kmf", "krw", "mga", "pyg", "rwf", "vnd", "vuv", "xaf", "xof", "xpf"], 0
+) | dict.fromkeys(["bhd", "jod", "kwd", "omr", "tnd"], 3)
 
 
 @register.filter
@@ -30,6 +35,22 @@ def percent(share: Decimal | None) -> str:
     if 0 < share < LEAST:
         return "<0.1%"
     return f"{(share * 100).quantize(Decimal('0.1'), ROUND_HALF_UP)}%"
+
+
+@register.filter
+def money(minor: int | None, currency: str) -> str:
+    """Write an amount in minor units with its currency's sign, or its code where it has none here."""
+    if minor is None:
+        return "–"
+    digits = MINOR_DIGITS.get(currency, 2)
+    sign = SIGNS.get(currency) or f"{currency.upper()} "
+    return f"{'−' if minor < 0 else ''}{sign}{Decimal(abs(minor)).scaleb(-digits):,.{digits}f}"
+
+
+@register.filter
+def price_tag(minor: int, currency: str) -> str:
+    """Write a price in large letters: without minor units where there are none."""
+    return money(minor, currency).removesuffix(f".{'0' * MINOR_DIGITS.get(currency, 2)}")
 
 
 @register.filter

@@ -1,10 +1,12 @@
 """The billing page: what there is, what waits for a person, where it went."""
 
+from datetime import datetime
+
 from django.http import Http404, HttpResponse
 from django.utils.functional import SimpleLazyObject
 from django.views.decorators.http import require_safe
 
-from billing import access, balance, charts, usage
+from billing import access, balance, charts, notices, plans, top_ups, usage
 from billing.access import OrgRequest, org_page
 from billing.forms import OverviewFilter
 from oxygen_site.clock import clock
@@ -30,6 +32,7 @@ def overview(request: OrgRequest) -> HttpResponse:
         "may_start": access.may(request.role, "start_runs"),
         "ranges": usage.RANGES,
         "asked": asked.cleaned_data,
+        "notices": SimpleLazyObject(lambda: _notices(request, now)),
         # Each is read only where its piece of the page is asked for.
         "balance": SimpleLazyObject(lambda: balance.read(org, now)),
         "usage": used,
@@ -37,6 +40,17 @@ def overview(request: OrgRequest) -> HttpResponse:
         "charges": SimpleLazyObject(lambda: usage.charges(org, span, **filters)),
     }
     return page(request, "billing/overview.html", context, fragment=_asked_for(request))
+
+
+def _notices(request: OrgRequest, now: datetime) -> list[notices.Notice]:
+    org = request.org
+    return notices.notices(
+        org,
+        plans.read(org, now),
+        may_buy=access.may(request.role, "plan"),
+        wish=top_ups.of(org),
+        asked=top_ups.asked(org),
+    )
 
 
 def _asked_for(request: OrgRequest) -> str | None:

@@ -127,6 +127,12 @@ def test_a_paid_month_refills_unless_it_is_the_last_or_unpaid(acme: Organization
         assert ask("/balance", secret).data["next_refill_at"] is None, facts
 
 
+def test_a_renewal_that_is_not_told_yet_promises_no_refill_in_the_past(acme: Organization, alice: User) -> None:
+    subscribed(acme, price(plan(**GROWTH), 4900))
+    advance(timedelta(days=30))
+    assert ask("/balance", key(acme, alice)).data["next_refill_at"] is None
+
+
 def test_a_yearly_plan_that_ends_still_refills_until_then(acme: Organization, alice: User) -> None:
     yearly = price(plan(**GROWTH), 49000, "year")
     live = subscribed(acme, yearly, days=365, cancel_at_period_end=True)

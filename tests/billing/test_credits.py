@@ -5,7 +5,7 @@ from decimal import Decimal
 import pytest
 from django.template import Context, Template
 
-from billing.templatetags.credits import credits, percent, places
+from billing.templatetags.credits import credits, money, percent, places, price_tag
 
 
 @pytest.mark.parametrize(
@@ -35,3 +35,32 @@ def test_a_share_is_a_percentage_with_one_decimal(share: str, text: str) -> None
 def test_both_are_filters_of_templates() -> None:
     page = Template("{% load credits %}{{ a|credits }} {{ b|percent }} {{ c|places }}")
     assert page.render(Context({"a": 1200, "b": Decimal("0.5"), "c": [Decimal("0.75")]})) == "1,200 50.0% 2"
+
+
+@pytest.mark.parametrize(
+    ("minor", "currency", "text"),
+    [
+        (24900, "usd", "$249.00"),
+        (-7470, "usd", "−$74.70"),
+        (5, "eur", "€0.05"),
+        (123456789, "gbp", "£1,234,567.89"),
+        (500, "jpy", "¥500"),
+        (1234, "kwd", "KWD 1.234"),
+        (-99, "sek", "−SEK 0.99"),
+        (0, "usd", "$0.00"),
+    ],
+)
+def test_money_has_its_sign_and_all_the_digits_of_its_currency(minor: int, currency: str, text: str) -> None:
+    assert money(minor, currency) == text
+
+
+def test_an_amount_nobody_knows_is_not_nothing() -> None:
+    assert money(None, "usd") == "–"
+
+
+@pytest.mark.parametrize(
+    ("minor", "currency", "text"),
+    [(24900, "usd", "$249"), (4150, "usd", "$41.50"), (100, "jpy", "¥100"), (2000, "kwd", "KWD 2")],
+)
+def test_a_price_tag_leaves_out_what_is_nothing(minor: int, currency: str, text: str) -> None:
+    assert price_tag(minor, currency) == text

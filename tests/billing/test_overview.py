@@ -127,7 +127,7 @@ def test_its_queries_do_not_grow(
     give(acme, 1000)
     for _ in range(3 if calls > 1 else 1):
         spend(acme, 1, calls=calls)
-    with django_assert_max_num_queries(24):
+    with django_assert_max_num_queries(28):
         read(range="90d")
 
 

@@ -3,16 +3,23 @@
 Stripe is never asked inside a transaction, so whoever asks it lives on a database of the test's own.
 """
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from io import StringIO
 from typing import Any
 
 import pytest
 import stripe
 from django.core.management import call_command
+from django.db import connection
 
-from billing.models import Price
-from billing.payments import gateway
+from billing import plans
+from billing.models import Customer, Organization, Price, Subscription, User
+from billing.payments import gateway, inbox, purchases
+from oxygen_site import clock
+from oxygen_site.transactions import Refused
 from tests.sandbox.stripe.local import OF_FACTS, Sandbox, running
 
 SECRET = "whsec_of_the_tests"
@@ -42,9 +49,73 @@ def local(_local: Sandbox, settings: Any, monkeypatch: pytest.MonkeyPatch) -> It
 
 @pytest.fixture
 def sold(fresh_database: str, local: Sandbox) -> Sandbox:
-    """All plans and packs are on sale, here and there."""
+    """All plans and packs are on sale, here and there, and the time is the same: here up to a second ahead."""
+    ahead = local.http.get("/_emu").json()["now"] + 1 - clock.clock().timestamp()
+    clock.advance(timedelta(seconds=max(ahead, 0)))
     call_command("sync_plans", stdout=StringIO())
     return local
+
+
+def pass_time(local: Sandbox, **time: int) -> None:
+    """Let time pass, here and at Stripe."""
+    clock.advance(timedelta(**time))
+    local.order("clock", by=int(timedelta(**time).total_seconds()))
+
+
+URLS = ("https://oxygen.example/back?session_id={CHECKOUT_SESSION_ID}", "https://oxygen.example/subscribe")
+
+
+@pytest.fixture
+def growth(sold: Sandbox, acme: Organization, alice: User) -> Subscription:
+    """Acme's subscription to Growth by the month, bought just now."""
+    return subscribed(sold, acme, alice, "growth")
+
+
+def subscribed(
+    local: Sandbox, org: Organization, by: User, plan: str, interval: str = "month", card: str = "4242424242424242"
+) -> Subscription:
+    purchase = purchases.subscribe(org, by, plan, interval, URLS)
+    local.press(purchase.url, "pay", number=card)
+    assert purchases.confirm_return(org, purchase.session) == "paid"
+    live = plans.subscription(org)
+    assert live
+    return live
+
+
+def hear(org: Organization) -> None:
+    """Read at Stripe whatever there is about an org, as its events would have it read."""
+    for customer in Customer.objects.filter(org=org):
+        inbox.look("customer", customer.stripe_id)
+        for subscription in gateway.subscriptions(customer.stripe_id):
+            inbox.look("subscription", subscription.id)
+        for invoice in reversed(gateway.invoices(customer.stripe_id)):
+            inbox.look("invoice", invoice.id)
+
+
+def another_card(local: Sandbox, org: Organization, name: str) -> None:
+    """Give an org another card, for everything."""
+    customer = Customer.objects.get(org=org, closed_at=None).stripe_id
+    method = local.stripe.payment_methods.attach(name, params={"customer": customer}).id
+    local.stripe.customers.update(customer, params={"invoice_settings": {"default_payment_method": method}})
+    for each in local.stripe.subscriptions.list(params={"customer": customer}).data:
+        local.stripe.subscriptions.update(each.id, params={"default_payment_method": method})
+
+
+def at_once[T](*verbs: Callable[[], T]) -> list[T | Refused]:
+    """Do several things at the same time, each in a thread with a connection of its own."""
+    start = threading.Barrier(len(verbs))
+
+    def run(verb: Callable[[], T]) -> T | Refused:
+        start.wait()
+        try:
+            return verb()
+        except Refused as refusal:
+            return refusal
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(len(verbs)) as threads:
+        return list(threads.map(run, verbs))
 
 
 VISA, ASKS = "4242424242424242", "4000002760003184"

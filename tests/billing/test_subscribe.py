@@ -1,0 +1,332 @@
+"""/orgs/<slug>/subscribe/: what a change costs before it is made, and what comes of it. Against a local Stripe."""
+
+import re
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+from django.http import HttpResponse
+from django.test import Client
+from django.urls import reverse
+
+from billing import balance, plans
+from billing.models import Invoice, Organization, PlanChange, Purchase, Role, Subscription, User
+from billing.orgs import add_member
+from oxygen_site.clock import clock
+from tests.billing.payments.conftest import VISA
+from tests.billing.test_overview import words
+from tests.conftest import person
+from tests.sandbox.stripe.local import Sandbox
+
+DECLINES = "4000000000000341"  # attaches, and fails when it is charged
+
+type Send = Callable[..., HttpResponse]
+
+
+@pytest.fixture
+def page(client: Client, alice: User, acme: Organization, sold: Sandbox) -> Send:
+    """Alice's browser on Acme's plan page: `page("preview", plan="scale")` posts, `page()` reads."""
+    client.force_login(alice)
+
+    def send(name: str = "subscribe", *, post: bool | None = None, htmx: str = "", **sent: Any) -> HttpResponse:
+        headers = {"HX-Request": "true", "HX-Target": htmx} if htmx else {}
+        url = reverse(f"billing:{name}", args=[acme.slug])
+        asks = client.post if (name != "subscribe" if post is None else post) else client.get
+        return asks(url, sent, headers=headers)
+
+    return send
+
+
+def text(answer: HttpResponse) -> str:
+    return words(answer.content.decode())
+
+
+def way_out(answer: HttpResponse) -> str:
+    """The link to Stripe on the page that leads there."""
+    found = re.search(r'href="([^"]+)" rel="noreferrer">Continue to Stripe', answer.content.decode())
+    assert found
+    return found[1]
+
+
+def subscribed(page: Send, local: Sandbox, plan: str = "growth", interval: str = "month", card: str = VISA) -> None:
+    """Buy a first subscription as a person does, and come back."""
+    local.press(way_out(page("checkout", plan=plan, interval=interval)), "pay", number=card)
+    session = Purchase.objects.get(is_plan=True).session
+    assert "You are on" in text(page("returned", session_id=session))
+
+
+def shown(answer: HttpResponse) -> dict[str, str]:
+    """The fields that the preview would send with its button."""
+    names = ("change", "shown")
+    found = {name: re.search(rf'name="{name}" value="([^"]+)"', answer.content.decode()) for name in names}
+    return {name: match[1] for name, match in found.items() if match}
+
+
+def available(org: Organization) -> Any:
+    return balance.read(org, clock()).available
+
+
+# ------------------------------------------------------------------ looking
+
+
+def test_a_card_says_price_credits_what_a_thousand_cost_and_what_rolls_over(page: Send) -> None:
+    said = text(page())
+    assert "You are on Free: 500 credits a month." in said
+    assert "$249a month 30,000 credits, $8.30 per 1,000" in said
+    assert "$2,490a year 30,000 credits a month, $6.92 per 1,000" in said
+    assert "Credits roll over 1 month" in said
+
+
+def test_looking_asks_stripe_nothing(page: Send, sold: Sandbox) -> None:
+    subscribed(page, sold)
+    before = len(sold.asked("GET") + sold.asked("POST"))
+    for name in ("subscribe", "invoices", "overview", "cancel_plan"):
+        assert page(name, post=False).status_code == 200
+    assert page("returned", post=False, session_id=Purchase.objects.get().session).status_code == 200
+    assert len(sold.asked("GET") + sold.asked("POST")) == before
+
+
+def test_who_may_not_buy_sees_the_plans_and_whom_to_ask(page: Send, client: Client, acme: Organization) -> None:
+    vera = person("Vera")
+    add_member(acme, vera, Role.MEMBER)
+    client.force_login(vera)
+    said = page().content.decode()
+    assert "Only an admin or owner of Acme can change the plan or buy credits." in said
+    assert "30,000" in said
+    assert 'name="plan"' not in said
+    assert "Buy these credits" not in said
+
+
+def test_without_a_key_a_sentence_says_so_and_there_is_nothing_to_press(page: Send, settings: Any) -> None:
+    settings.STRIPE_SECRET_KEY = ""
+    said = page().content.decode()
+    assert "Payment is not set up on this server" in said
+    assert 'name="plan"' not in said
+
+
+@pytest.mark.parametrize("name", ["checkout", "top_up", "portal"])
+def test_without_a_key_what_is_sent_all_the_same_is_refused_in_words(page: Send, settings: Any, name: str) -> None:
+    settings.STRIPE_SECRET_KEY = ""
+    answer = page(name, plan="growth", interval="month", pack="pack-5000-1")
+    assert answer.status_code in (409, 503)
+    assert "set up" in text(answer)
+
+
+# ------------------------------------------------------------------ a first subscription
+
+
+def test_the_preview_of_a_first_plan_is_its_price(page: Send, sold: Sandbox) -> None:
+    before = len(sold.asked("GET") + sold.asked("POST"))
+    said = text(page("preview", htmx="preview", plan="growth", interval="year"))
+    assert "Subscribe to Growth" in said
+    assert "Credits added today 30,000" in said
+    assert "Subscribe for $2,490.00 a year" in said
+    assert len(sold.asked("GET") + sold.asked("POST")) == before
+
+
+def test_htmx_moves_the_page_to_checkout(page: Send, sold: Sandbox) -> None:
+    answer = page("checkout", htmx="preview", plan="growth", interval="month")
+    assert answer["HX-Redirect"].startswith(f"{sold.url}/c/pay/")
+
+
+def test_a_buyer_pays_comes_back_and_is_on_the_plan_with_its_credits(
+    page: Send, sold: Sandbox, acme: Organization
+) -> None:
+    sold.press(way_out(page("checkout", plan="growth", interval="month")), "pay", number=VISA)
+    session = Purchase.objects.get().session
+    waiting = page("returned", post=False, session_id=session).content.decode()
+    assert "Confirming your payment…" in waiting
+    assert "every 2s" in waiting
+    done = page("returned", htmx="outcome", session_id=session).content.decode()
+    assert "You are on Growth" in done
+    assert "every 2s" not in done
+    assert available(acme) == 30100
+    assert re.search(r"You are on Growth\. It renews on .* for \$249\.00, before tax\.", text(page()))
+
+
+def test_an_open_checkout_can_be_gone_on_with(page: Send) -> None:
+    url = way_out(page("checkout", plan="growth", interval="month"))
+    said = page().content.decode()
+    assert "Growth is not paid yet" in said
+    assert url in said
+
+
+def test_anothers_return_is_not_there(page: Send, client: Client, mallory: User, globex: Organization) -> None:
+    page("checkout", plan="growth", interval="month")
+    client.force_login(mallory)
+    url = reverse("billing:returned", args=[globex.slug])
+    assert client.get(url, {"session_id": Purchase.objects.get().session}).status_code == 404
+    assert client.post(url, {"session_id": Purchase.objects.get().session}).status_code == 404
+
+
+def test_a_return_about_nothing_leads_to_the_plan(page: Send) -> None:
+    assert page("returned", post=False).headers["Location"] == reverse("billing:subscribe", args=["acme"])
+
+
+# ------------------------------------------------------------------ changes
+
+
+def test_an_upgrade_is_shown_from_both_sides(page: Send, sold: Sandbox) -> None:
+    subscribed(page, sold)
+    said = text(page("preview", htmx="preview", plan="scale", interval="month"))
+    assert "Growth to Scale" in said
+    assert "Nothing to pay today." in said
+    assert re.search(r"Now, prorated[\d,.]+ more credits right away\.", said)
+    assert "Due today $0.00" in said
+    assert re.search(r"From .*, each month, before tax \$699\.00", said)
+
+
+def test_an_upgrade_now_charges_and_adds_what_was_shown(page: Send, sold: Sandbox, acme: Organization) -> None:
+    subscribed(page, sold)
+    ticked = {"plan": "scale", "interval": "month", "when": "now"}
+    preview = page("preview", htmx="preview", **ticked)
+    change = PlanChange.objects.get(pk=shown(preview)["change"])
+    assert "This price holds until" in text(preview)
+    made = page("confirm", htmx="preview", **ticked, **shown(preview))
+    assert made["HX-Redirect"].endswith(f"/return/?change={change.pk}")
+    assert "Scale since" in text(page("returned", htmx="outcome", change=change.pk))
+    assert Invoice.objects.filter(total=change.due, status="paid").exists()
+    assert available(acme) == 30100 + change.credits
+    assert "You are on Scale." in text(page())
+
+
+def test_a_downgrade_is_scheduled_seen_and_undone(page: Send, sold: Sandbox) -> None:
+    subscribed(page, sold)
+    ticked = {"plan": "starter", "interval": "month", "when": "renewal"}
+    preview = page("preview", htmx="preview", **ticked)
+    assert "Only upgrades can start before the renewal." in text(preview)
+    assert page("confirm", **ticked, **shown(preview))["Location"] == reverse("billing:subscribe", args=["acme"])
+    said = page().content.decode()
+    assert "Growth to Starter" in said
+    assert "Until then nothing changes." in said
+    change = PlanChange.objects.get(state="scheduled")
+    assert page("undo", change=change.pk).status_code == 302
+    assert "Growth to Starter" not in page().content.decode()
+
+
+@pytest.mark.parametrize(
+    "ticked",
+    [
+        {"plan": "starter", "interval": "month", "when": "now"},
+        {"plan": "growth", "interval": "year", "when": "now"},
+        {"plan": "enterprise", "interval": "month"},
+        {"plan": "scale", "interval": "week"},
+        {"plan": "scale", "interval": "month", "quantity": "2"},
+        {"plan": "scale", "interval": "month", "currency": "eur"},
+        {"plan": "scale\0", "interval": "month"},
+        {},
+    ],
+)
+def test_what_cannot_be_bought_is_422(page: Send, sold: Sandbox, ticked: dict[str, str]) -> None:
+    subscribed(page, sold)
+    answer = page("preview", htmx="preview", **ticked)
+    assert answer.status_code == 422
+    assert 'role="alert"' in answer.content.decode()
+
+
+def test_now_that_was_ticked_for_another_change_is_not_meant_for_this_one(page: Send, sold: Sandbox) -> None:
+    subscribed(page, sold)
+    answer = page("preview", htmx="preview", plan="starter", interval="month", when="now", shown="scale:month")
+    assert answer.status_code == 200
+    assert re.search('value="renewal" checked', answer.content.decode())
+
+
+def test_a_quote_that_no_longer_holds_is_answered_with_a_new_one(page: Send, sold: Sandbox) -> None:
+    subscribed(page, sold)
+    ticked = {"plan": "scale", "interval": "month", "when": "now"}
+    old = shown(page("preview", htmx="preview", **ticked))
+    PlanChange.objects.filter(pk=old["change"]).update(until=clock() - timedelta(seconds=1))
+    answer = page("confirm", htmx="preview", **ticked, **old)
+    assert answer.status_code == 409
+    assert 'role="alert"' in answer.content.decode()
+    assert shown(answer)["change"] != old["change"]
+    assert page("confirm", htmx="preview", **ticked, **shown(answer)).status_code == 200
+
+
+@pytest.mark.parametrize("change", [str(UUID(int=7)), "nonsense", ""])
+def test_a_quote_of_nobody_is_answered_with_a_new_one(page: Send, sold: Sandbox, change: str) -> None:
+    subscribed(page, sold)
+    answer = page("confirm", htmx="preview", plan="scale", interval="month", when="now", change=change)
+    assert answer.status_code == 409
+    assert shown(answer)["change"] != change
+
+
+def test_an_upgrade_whose_card_is_declined_waits_and_can_be_dropped(
+    page: Send, sold: Sandbox, acme: Organization
+) -> None:
+    subscribed(page, sold)
+    sold.order("settings", fail_next_payments=["card_declined"])
+    ticked = {"plan": "scale", "interval": "month", "when": "now"}
+    preview = page("preview", **ticked)
+    page("confirm", **ticked, **shown(preview))
+    change = PlanChange.objects.get(pk=shown(preview)["change"])
+    assert "The payment is not finished" in text(page("returned", change=change.pk))
+    said = page().content.decode()
+    assert "Pay it, or finish the check with your bank" in said
+    assert "You are on <strong>Growth</strong>" in said
+    assert "waits for its payment" in page("overview", post=False).content.decode()
+    page("undo", change=change.pk)
+    assert "Growth to Scale" not in page().content.decode()
+    assert available(acme) == 30100
+
+
+def test_the_owner_cancels_and_keeps_it_after_all(page: Send, sold: Sandbox) -> None:
+    subscribed(page, sold)
+    assert "Cancel Growth?" in text(page("cancel_plan", post=False, htmx="dialog-body"))
+    assert page("cancel_plan").status_code == 302
+    said = text(page())
+    assert re.search(r"You are on Growth\. It ends on", said)
+    assert "Cancel the subscription" not in said
+    page("undo", change=PlanChange.objects.get(state="scheduled").pk)
+    assert re.search(r"You are on Growth\. It renews on", text(page()))
+
+
+def test_where_there_is_nothing_to_cancel_it_says_so(page: Send) -> None:
+    assert "There is nothing to cancel" in text(page("cancel_plan", post=False))
+    assert page("cancel_plan").status_code == 409
+
+
+def test_a_failed_renewal_leads_to_its_payment(page: Send, sold: Sandbox, acme: Organization) -> None:
+    subscribed(page, sold)
+    Subscription.objects.update(status="past_due", pay_url="https://invoice.example/1")
+    for name in ("subscribe", "overview"):
+        said = page(name, post=False).content.decode()
+        assert "The payment of Growth failed." in said
+        assert 'href="https://invoice.example/1"' in said
+
+
+# ------------------------------------------------------------------ packs and the portal
+
+
+def test_a_pack_is_bought_and_its_credits_come(page: Send, sold: Sandbox, acme: Organization) -> None:
+    url = way_out(page("top_up", pack="pack-5000-1"))
+    sold.press(url, "pay", number=VISA)
+    said = text(page("returned", session_id=Purchase.objects.get().session))
+    assert "5,000 credits were added" in said
+    assert available(acme) == 5100
+
+
+@pytest.mark.parametrize("pack", ["pack-7-1", "", "\0"])
+def test_an_unknown_pack_is_422_where_it_was_chosen(page: Send, pack: str) -> None:
+    answer = page("top_up", htmx="top-up", pack=pack)
+    assert answer.status_code == 422
+    assert answer.content.decode().strip().startswith('<form id="top-up"')
+    assert 'role="alert"' in answer.content.decode()
+
+
+def test_the_portal_opens_and_leads_back(page: Send, sold: Sandbox) -> None:
+    subscribed(page, sold)
+    answer = page("portal", htmx="portal", flow="payment_method_update", back="billing:invoices")
+    assert answer["HX-Redirect"].startswith(f"{sold.url}/p/session/")
+
+
+def test_stripe_out_of_reach_is_said_and_nothing_is_half_done(page: Send, sold: Sandbox, acme: Organization) -> None:
+    subscribed(page, sold)
+    sold.order("faults", kind="error", times=50, path="/v1/")
+    answer = page("preview", plan="scale", interval="month")
+    assert answer.status_code in (409, 503)
+    assert 'role="alert"' in answer.content.decode()
+    sold.order("faults", kind="error", times=0, path="/v1/")
+    assert plans.read(acme, clock()).change is None
