@@ -20,6 +20,7 @@ from billing import jobs
 from billing.models import (
     AutoTopUp,
     Customer,
+    Invoice,
     Pack,
     PaidPeriod,
     Payment,
@@ -90,6 +91,15 @@ class SubscriptionAdmin(Shown):
     list_filter = ("status", "surplus")
     search_fields = ("stripe_id", "item", "customer__stripe_id", "org__name", "org__slug")
     ordering = ("-started_at",)
+
+
+@admin.register(Invoice)
+class InvoiceAdmin(Shown):
+    list_display = ("stripe_id", "number", "org", "status", "what", "total", "currency", "created_at")
+    list_select_related = ("org",)
+    list_filter = ("status",)
+    search_fields = ("stripe_id", "number", "org__name", "org__slug")
+    ordering = ("-created_at",)
 
 
 @admin.register(Payment)
