@@ -56,15 +56,15 @@ class ChoiceForm(forms.Form):
     when = forms.ChoiceField(choices=PlanChange.When.choices, required=False)
     shown = forms.CharField(required=False, max_length=80)
     # The page sends neither: one of a plan, in the currency it is sold in, is all there is.
-    quantity = forms.IntegerField(required=False, min_value=1, max_value=1)
-    currency = forms.CharField(required=False, max_length=3)
+    quantity = forms.ChoiceField(choices=[("1", "One")], required=False)
+    currency = forms.ChoiceField(choices=[], required=False)
 
     def choice(self) -> Choice:
         """A `when` ticked for another change is not meant for this one: at the renewal, as it is by default."""
         sent = self.cleaned_data
         plan, interval, when = sent["plan"], sent["interval"], sent["when"]
         meant = when if sent["shown"] in ("", f"{plan}:{interval}") else ""
-        return Choice(plan, interval, meant or PlanChange.When.RENEWAL.value, sent["currency"].lower())
+        return Choice(plan, interval, meant or PlanChange.When.RENEWAL.value)
 
 
 class ChangeForm(forms.Form):

@@ -16,12 +16,11 @@ MONTHS = {Price.Interval.MONTH.value: 1, Price.Interval.YEAR.value: 12}
 
 
 class Choice(NamedTuple):
-    """What is ticked on the page. No plan: nothing yet; no currency: the one it is sold in."""
+    """What is ticked on the page. No plan: nothing yet."""
 
     plan: str = ""
     interval: str = Price.Interval.MONTH.value
     when: str = PlanChange.When.RENEWAL.value
-    currency: str = ""
 
 
 @dataclass(frozen=True)
@@ -51,12 +50,14 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True)
 class Offer:
-    """What may be done about the chosen plan. `why_not_now` says why a change waits for the renewal."""
+    """What may be done about the chosen plan. `why_not_now` says why a change waits for the renewal; `planned`: it is
+    scheduled for the renewal already, and may still be had now."""
 
     kind: Kind
     card: Card | None = None
     price: Price | None = None
     why_not_now: str = ""
+    planned: bool = False
 
 
 def cards(plans: Iterable[Plan], subscription: Subscription | None, change: PlanChange | None) -> list[Card]:
@@ -84,18 +85,20 @@ def offer(
         return Offer(Kind.NOTHING)
     card = next((card for card in dealt if card.plan.key == choice.plan), None)
     price = card and card.price(choice.interval)
-    if card is None or price is None or choice.currency not in ("", price.currency):
+    if card is None or price is None:
         return None
     if subscription is None:
         return Offer(Kind.FIRST, card, price)
     if price.pk == subscription.price.pk:
         return Offer(Kind.CURRENT, card, price)
-    if change and change.new and change.state == PlanChange.State.SCHEDULED and change.new.pk == price.pk:
+    scheduled = change.new if change and change.state == PlanChange.State.SCHEDULED else None
+    planned, same_interval = scheduled == price, price.interval == subscription.price.interval
+    if same_interval and card.plan.rank > subscription.plan.rank:
+        return Offer(Kind.UPGRADE, card, price, planned=planned)
+    if planned:
         return Offer(Kind.NEXT, card, price)
-    if price.interval != subscription.price.interval:
+    if not same_interval:
         return Offer(Kind.RENEWAL, card, price, "Monthly and yearly change places at a renewal only.")
-    if card.plan.rank > subscription.plan.rank:
-        return Offer(Kind.UPGRADE, card, price)
     return Offer(Kind.RENEWAL, card, price, "Only upgrades can start before the renewal.")
 
 
@@ -124,5 +127,4 @@ class Shown:
     @property
     def balance(self) -> int:
         """What an older balance with Stripe takes off (below 0) or adds: the due amount less lines and tax."""
-        change = self.chosen
-        return change.due - change.tax - sum(amount for _, amount in change.lines) if change and change.lines else 0
+        return self.now.due - self.now.tax - sum(amount for _, amount in self.now.lines) if self.now else 0

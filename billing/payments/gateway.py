@@ -305,7 +305,8 @@ def schedule_change(
         if not schedule:
             asked = {"from_subscription": standing.id}  # Stripe allows nothing beside it
             schedule = v.subscription_schedules.create(params=asked, options=_keyed(f"{key}:schedule")).id
-        now = _plain(v.subscription_schedules.retrieve(schedule))["current_phase"]
+        if not (now := _plain(v.subscription_schedules.retrieve(schedule))["current_phase"]):
+            raise Rejected("The schedule was taken away at Stripe meanwhile.", "schedule_gone")
         asked = orders.schedule(standing, now["start_date"], price, interval, change)
         v.subscription_schedules.update(schedule, params=asked, options=_keyed(f"{key}:phases"))
     return subscription(standing.id)

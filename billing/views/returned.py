@@ -71,4 +71,5 @@ def _look(org: Organization, thing: PlanChange | Purchase) -> None:
         purchases.confirm_return(org, thing.session)
     elif thing.invoice and thing.state in (PlanChange.State.ASKED, PlanChange.State.UNPAID):
         with suppress(Ignored, Unreachable):
+            inbox.look("subscription", thing.subscription_id)
             inbox.look("invoice", thing.invoice)

@@ -140,6 +140,8 @@ def _quotes(request: OrgRequest, offer: Offer, choice: Choice) -> Shown | None:
     if offer.kind not in (Kind.UPGRADE, Kind.RENEWAL):
         return None
     ways = [PlanChange.When.RENEWAL, PlanChange.When.NOW] if offer.kind == Kind.UPGRADE else [choice.when]
+    if offer.planned:
+        ways = [PlanChange.When.NOW]
     quotes = {
         way: changes.quote(request.org, request.user, choice.plan, choice.interval, PlanChange.When(way))
         for way in ways

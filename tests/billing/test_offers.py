@@ -60,13 +60,20 @@ def test_what_is_scheduled_is_not_sold_again() -> None:
     assert seen.kind == Kind.NEXT
 
 
+def test_an_upgrade_that_is_scheduled_may_still_be_had_now() -> None:
+    change = PlanChange(old=GROWTH.price("month"), new=SCALE.price("month"), state="scheduled")
+    seen = offer(CARDS, Choice("scale"), on(GROWTH), change)
+    assert seen
+    assert (seen.kind, seen.planned) == (Kind.UPGRADE, True)
+
+
 def test_an_older_version_of_a_plan_is_another_plan() -> None:
     seen = offer(CARDS, Choice("growth"), on(plan("growth", 2, 25000, 19900, version=0)), None)
     assert seen
     assert seen.kind == Kind.RENEWAL
 
 
-@pytest.mark.parametrize("choice", [Choice("pro"), Choice("growth", "once"), Choice("growth", "month", "now", "eur")])
+@pytest.mark.parametrize("choice", [Choice("pro"), Choice("growth", "once")])
 def test_what_is_not_sold_is_no_offer(choice: Choice) -> None:
     assert offer(CARDS, choice, on(STARTER), None) is None
 
@@ -83,4 +90,4 @@ def test_a_thousand_credits_cost_their_share_rounded_half_up(card: Card, interva
 def test_what_a_balance_takes_off_stands_between_the_lines_and_what_is_due() -> None:
     change = PlanChange(due=13000, tax=0, lines=[["Unused", -7470], ["Rest", 20970]])
     assert Shown(None, change, "now").balance == -500
-    assert Shown(PlanChange(due=0), change, "renewal").balance == 0
+    assert Shown(PlanChange(due=0, lines=[["Growth, each month", 24900]]), None, "renewal").balance == 0
