@@ -47,6 +47,7 @@ def set_up_with(local: Sandbox, settings: Any, monkeypatch: pytest.MonkeyPatch) 
     settings.STRIPE_API_BASE = local.url
     settings.STRIPE_ALLOW_SANDBOX = True
     monkeypatch.setattr(stripe, "RequestsClient", lambda **how: local.products)
+    monkeypatch.setattr(stripe.HTTPClient, "INITIAL_DELAY", 0.05)  # seconds until the SDK tries again by itself
     gateway.client.cache_clear()
     with local.emptied():
         yield
