@@ -84,11 +84,12 @@ class Place:
     def seen(self) -> Seen:
         """What there is of money and credits, here and at Stripe; to the nearest hundred, for seconds pass."""
         mine: dict[str, Any] = {"org": self.org}
-        v, whose = self.local.stripe, {"customer": self.customer} if Customer.objects.filter(**mine) else None
+        v = self.local.stripe
+        whose: Any = {"customer": self.customer, "limit": 100} if Customer.objects.filter(**mine) else None
         account = Account.objects.get(org=self.org.pk)
         changed = PlanChange.objects.filter(**mine).exclude(state__in=("quoted", "failed"))
         bought = Purchase.objects.filter(**mine, state__in=("asked", "open", "paid"))
-        subs = v.subscriptions.list(params={**whose, "status": "all"}).data if whose else []
+        subs = v.subscriptions.list(params=whose | {"status": "all"}).data if whose else []
         return {
             "grants": sorted(
                 (each.source, about(each.amount), about(each.clawed_back - each.restored))
@@ -106,7 +107,7 @@ class Place:
             "wishes": list(AutoTopUp.objects.filter(**mine).values_list("declines", "why")),
             "charged": sorted(
                 (about(each.amount), about(each.amount_refunded))
-                for each in (v.charges.list(params={**whose, "limit": 100}).data if whose else [])
+                for each in (v.charges.list(params=whose).data if whose else [])
                 if each.paid
             ),
             "at Stripe": sorted(
@@ -115,7 +116,7 @@ class Place:
             ),
             "invoices": sorted(
                 (each.status, about(each.total))
-                for each in (v.invoices.list(params={**whose, "limit": 100}).data if whose else [])
+                for each in (v.invoices.list(params=whose).data if whose else [])
                 if each.status != "void"
             ),
             "stuck": list(
@@ -127,7 +128,7 @@ class Place:
 
 
 def about(figure: Decimal | int) -> int:
-    return int(round(figure, -2))
+    return round(figure / 100) * 100
 
 
 def more(there: Seen, meant: Seen, what: str) -> int:
@@ -137,7 +138,11 @@ def more(there: Seen, meant: Seen, what: str) -> int:
 
 def run_what_waits() -> None:
     """Run the jobs about payments that were deferred, as a worker would."""
-    known = {"apply_waiting": inbox.apply_waiting, "look_soon": inbox.look_soon, "welcome": jobs.welcome}
+    known: dict[str, Callable[..., object]] = {
+        "apply_waiting": inbox.apply_waiting,
+        "look_soon": inbox.look_soon,
+        "welcome": jobs.welcome,
+    }
     for _ in range(3):
         for job in ProcrastinateJob.objects.filter(status="todo").order_by("id"):
             if run := known.get(job.task_name.rpartition(".")[2]):

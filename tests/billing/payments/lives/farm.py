@@ -266,10 +266,14 @@ class Buyer:
         assert new.plan
         assert its.most.plan
         more = Fraction(new.plan.credits) - Fraction(its.most.plan.credits)
-        worth = Fraction(new.amount - its.price.amount) / more / (1 if new.interval == "month" else 12)
+        listed = Fraction(new.amount - its.price.amount) / more / (1 if new.interval == "month" else 12)
         its.price = its.most = new
         its.debit, its.since, its.paid = costs, at, bill.id
-        self.keep(Paid(bill, worth, self.added(f"upgrade:{bill.id}", its, at, more)))
+        due = self.added(f"upgrade:{bill.id}", its, at, more)
+        credits = sum((each.credits for each in due.values()), Fraction(0))
+        # Credits go by the month that runs, a year's money by its days: they are apart by some days of one month.
+        assert abs(credits * listed - bill.total) <= (1 if new.interval == "month" else more * listed / 8)
+        self.keep(Paid(bill, bill.total / credits, due))
         self.tell_subscription(its)
 
     def added(self, key: str, its: Standing, at: datetime, more: Fraction) -> dict[str, Due]:
