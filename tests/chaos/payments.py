@@ -45,6 +45,7 @@ class Place:
     def __init__(self, local: Sandbox, alice: User, name: str) -> None:
         self.local, self.alice, self.began = local, alice, clock()
         self.org = orgs.create(name, "UTC", owner=alice)
+        run_what_waits()  # its first free month
 
     @property
     def customer(self) -> str:
