@@ -13,7 +13,7 @@ from typing import Any
 
 from procrastinate.contrib.django.models import ProcrastinateJob
 
-from billing import jobs, orgs, plans, top_ups
+from billing import jobs, orgs, top_ups
 from billing.models import (
     Account,
     AutoTopUp,
@@ -165,26 +165,25 @@ def operation(prepare: Callable[[Place], Verb]) -> Callable[[Place], Verb]:
 
 @operation
 def subscribe(place: Place) -> Verb:
-    """A Checkout that was opened is paid there; the rest is up to what Stripe tells."""
-
-    def verb() -> None:
-        if plans.subscription(place.org) is None:
-            purchase = purchases.subscribe(place.org, place.alice, "growth", "month", URLS)
-            place.local.press(purchase.url, "pay", number=VISA)
-            purchases.confirm_return(place.org, purchase.session)
-
-    return verb
+    return _through_checkout(place, partial(purchases.subscribe, place.org, place.alice, "growth", "month", URLS))
 
 
 @operation
 def top_up(place: Place) -> Verb:
-    pack = Pack.objects.get(credits=1000)
+    pack = Pack.objects.get(credits=1000).pk
+    return _through_checkout(place, partial(purchases.top_up, place.org, place.alice, pack, URLS))
+
+
+def _through_checkout(place: Place, buy: Callable[[], Purchase]) -> Verb:
+    """Press, pay at Checkout, come back. Who has paid comes back once more, and does not pay again."""
+    paid: list[str] = []
 
     def verb() -> None:
-        if not Purchase.objects.filter(org=place.org, state="paid").exists():
-            purchase = purchases.top_up(place.org, place.alice, pack.pk, URLS)
+        if not paid:
+            purchase = buy()
             place.local.press(purchase.url, "pay", number=VISA)
-            purchases.confirm_return(place.org, purchase.session)
+            paid.append(purchase.session)
+        purchases.confirm_return(place.org, paid[0])
 
     return verb
 
