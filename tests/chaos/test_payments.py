@@ -63,8 +63,9 @@ def pressed(verb: Verb) -> None:
 
 
 def kills(points: list[str]) -> list[Kill]:
-    """All ways to strike: before and after each point, and at each request to Stripe that its answer breaks."""
-    ways = [Kill(at, how) for at in range(len(points)) for how in (BEFORE, AFTER)]
+    """All ways to strike: before each point (and so after the one before), after the last, an answer that breaks."""
+    last = len(points) - 1
+    ways = [Kill(at, BEFORE) for at in range(len(points))] + [Kill(last, AFTER)]
     return ways + [Kill(at, BROKEN) for at, point in enumerate(points) if point.startswith("POST")]
 
 
