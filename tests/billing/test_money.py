@@ -12,7 +12,7 @@ from oxygen_site.clock import advance
 from tests import test_house
 from tests.billing import moves
 from tests.billing.moves import attempt
-from tests.laws import LEDGER
+from tests.laws import LEDGER, SOLD
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PAGE = (ROOT / "docs/money.md").read_text("utf-8")
@@ -69,8 +69,8 @@ def test_the_table_of_entries_is_what_the_ledger_does(acme: Organization) -> Non
     assert seen == set(effects()) == set(Entry.Kind.values)
 
 
-def test_every_law_of_the_ledger_is_named_and_every_name_is_a_law() -> None:
-    laws = {law.partition(".")[2] for law in LEDGER}
+def test_every_law_of_credits_and_money_is_named_and_every_name_is_a_law() -> None:
+    laws = {law.partition(".")[2] for law in LEDGER | SOLD}
     assert {law for law in laws if f"`{law}`" not in PAGE} == set()
     prefixes = ("account_", "grant_", "reservation_", "draw_", "entry_", "clock_offset_")
     named = {name for name in re.findall(r"`(\w+)`", PAGE) if name.startswith(prefixes)}
