@@ -48,21 +48,28 @@ NOW, RENEWAL = PlanChange.When.NOW, PlanChange.When.RENEWAL
 
 
 class Slow:
-    """A look that is begun now, and whose first answer comes no sooner than it may arrive."""
+    """A look that is begun now, and of which one answer stays on its way until it may arrive."""
 
-    def __init__(self, wire: Judged, kind: str, id: str) -> None:
-        self.may_arrive, self.answered = Event(), Event()
+    def __init__(self, wire: Judged, answer: int, kind: str, id: str) -> None:
+        self.left, self.waits, self.may_arrive = answer, Event(), Event()
         assert isinstance(wire, Wire)
         self.thread = Thread(target=self.look, args=(wire, kind, id))
         self.thread.start()
-        assert self.answered.wait(20)
+        assert self.waits.wait(20)
 
     def look(self, wire: "Wire", kind: str, id: str) -> None:
         wire.slow.look = self
         try:
             glance(kind, id)
         finally:
+            self.waits.set()  # it had no such answer
             connection.close()
+
+    def answered(self) -> None:
+        self.left -= 1
+        if not self.left:
+            self.waits.set()
+            self.may_arrive.wait(60)
 
     def arrive(self) -> None:
         self.may_arrive.set()
@@ -70,7 +77,7 @@ class Slow:
 
 
 class Wire(Judged):
-    """The way to Stripe, on which the first answer to a slow look stays until it may arrive."""
+    """The way to Stripe, on which the answers to slow looks stay until they may arrive."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -78,10 +85,8 @@ class Wire(Judged):
 
     def request(self, *asked: Any, **more: Any) -> tuple[bytes, int, Mapping[str, str]]:  # type: ignore[override]
         answer = super().request(*asked, **more)
-        look: Slow | None = getattr(self.slow, "look", None)
-        if look:
-            look.answered.set()
-            look.may_arrive.wait(60)
+        if look := getattr(self.slow, "look", None):
+            look.answered()
         return answer
 
 
@@ -157,14 +162,14 @@ class Life:
     # -------------------------------------------------------------- what the customer does
 
     def look_slowly(self) -> None:
-        """Begin looks whose first answer is from before what comes next, and stays on its way until after it."""
+        """Begin looks of which an answer is from before what comes next, and stays on its way until after it."""
         standing = plans.subscription(self.org)
         if standing is None:
             return
         known = {"customer": standing.customer.stripe_id, "subscription": standing.pk, "payment": self.newest().pk}
         known["invoice"] = gateway.subscription(standing.pk).latest_invoice
         for kind, id in known.items():
-            self.slow.append(Slow(self.local.products, kind, id))
+            self.slow.append(Slow(self.local.products, self.dice.randint(1, 3), kind, id))
 
     def subscribe(self, plan: str) -> None:
         purchase = purchases.subscribe(self.org, self.alice, plan, "month", URLS)
