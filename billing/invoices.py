@@ -15,7 +15,7 @@ from billing.payments import facts
 PAGE = 50
 
 
-def keep(org: Organization, reading: int, said: facts.Invoice, prices: Mapping[str | None, Price]) -> None:
+def keep(org: Organization, reading: int, said: facts.Invoice, prices: Mapping[str, Price]) -> None:
     """Write down an invoice as look number `reading` found it; `prices` are ours by Stripe's ids. Three queries.
 
     Under the customer's row, which keeps looks apart.
@@ -41,7 +41,7 @@ def keep(org: Organization, reading: int, said: facts.Invoice, prices: Mapping[s
     Invoice.objects.update_or_create(pk=said.id, defaults=now)
 
 
-def describe(said: facts.Invoice, prices: Mapping[str | None, Price]) -> str:
+def describe(said: facts.Invoice, prices: Mapping[str, Price]) -> str:
     """Say what an invoice is for, in a few words; `prices` are ours by Stripe's ids."""
     prorated = [line for line in said.lines if line.proration and line.price in prices]
     old = [_name(prices[line.price]) for line in prorated if line.amount < 0]
