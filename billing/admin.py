@@ -21,6 +21,7 @@ from django.utils.html import format_html
 
 from billing import books, ledger, shortfalls
 from billing.models import Agency, AgencyStaff, Grant, Membership, Organization, User
+from billing.payments import admin as payments  # noqa: F401  # registers the pages of payments
 from billing.templatetags.credits import credits as written
 from oxygen_site.clock import clock, new_id
 from oxygen_site.transactions import Refused, intention

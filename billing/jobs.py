@@ -78,6 +78,12 @@ def compare_with_stripe() -> None:
         log.error("%s stands differently at Stripe: here %s, there %s", what, here, there)
 
 
+@task(queue="maint")
+def compare_now() -> None:
+    """Do at once, for an operator, what is done at night."""
+    compare_with_stripe()
+
+
 @periodic("7 * * * *")
 def prove_hourly() -> None:
     """Prove what is cheap to prove of all books."""

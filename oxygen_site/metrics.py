@@ -61,6 +61,14 @@ SELECT count(*) FILTER (WHERE broken <> '{}'),
        coalesce(extract(epoch FROM ledger.clock() - min(at)), 0)::float
 FROM ledger.proof"""
 
+EVENTS = """
+SELECT state, count(*), extract(epoch FROM ledger.clock() - min(received_at))::float FROM billing_stripeevent
+WHERE state IN ('received', 'failed', 'parked') GROUP BY state"""
+
+CHECK = """
+SELECT jsonb_array_length(drift), extract(epoch FROM ledger.clock() - at)::float FROM billing_stripecheck
+ORDER BY at DESC LIMIT 1"""
+
 OPEN = ("awaiting_approval", "queued", "running", "paused", "cancelling")
 
 
@@ -98,6 +106,7 @@ class _Figures(Collector):
         yield from _calls()
         yield from _runs()
         yield from _books()
+        yield from _stripe()
         yield from _queue()
 
 
@@ -150,6 +159,21 @@ def _books() -> Iterator[Metric]:
     yield _now("oxygen_books_drifts", "Contradictions the last proofs found. Must be 0.", drifts)
     yield _now("oxygen_books_drifted_organizations", "Organizations whose books do not tie out. Must be 0.", orgs)
     yield _now("oxygen_books_proof_age_seconds", "Since when some organization's books were not proved.", age)
+
+
+def _stripe() -> Iterator[Metric]:
+    counts, ages = dict.fromkeys(("received", "failed", "parked"), 0), {}
+    for state, count, age in _rows(EVENTS):
+        counts[state], ages[state] = count, age
+    events = GaugeMetricFamily("oxygen_stripe_events", "Stripe's events that led to nothing yet.", labels=("state",))
+    for state, count in counts.items():
+        events.add_metric((state,), count)
+    yield events
+    waited = ages.get("received", 0)
+    yield _now("oxygen_stripe_event_lag_seconds", "Since when the oldest received event waits.", waited)
+    ((drifts, age),) = _rows(CHECK) or [(0, 0)]
+    yield _now("oxygen_stripe_drifts", "What the last comparison with Stripe found different. Must be 0.", drifts)
+    yield _now("oxygen_stripe_check_age_seconds", "Since when nothing was compared with Stripe.", age)
 
 
 def _queue() -> Iterator[Metric]:

@@ -351,7 +351,11 @@ class StripeEvent(models.Model):
 
     class Meta:
         indexes = (
-            models.Index(fields=("received_at",), condition=Q(state="received"), name="event_to_apply"),
+            models.Index(
+                fields=("state", "received_at"),
+                condition=Q(state__in=("received", "failed", "parked")),
+                name="event_open",
+            ),
             models.Index(fields=("-created_at",)),
         )
 

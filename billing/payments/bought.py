@@ -27,7 +27,7 @@ class Prices:
     def __init__(self, ids: Iterable[str]) -> None:
         wanted = set(ids)
         found = Price.objects.filter(stripe_id__in=wanted).select_related("plan", "pack")
-        self.known = {price.stripe_id: price for price in found}
+        self.known = {str(price.stripe_id): price for price in found}
         for id in wanted - self.known.keys():
             if price := self._learn(id):
                 self.known[id] = price

@@ -59,7 +59,8 @@ def quote(org: Organization, by: User, plan: str, interval: str, when: PlanChang
         change.at, change.until = standing.period_end, min(now + HOLDS, standing.period_end)
         change.lines = [[f"{price.plan.name}, each {price.interval}", price.amount]]
     else:
-        change.at = now.replace(microsecond=0)  # Stripe counts seconds
+        # Stripe counts seconds, and its clock may be ahead of ours when the period has just begun.
+        change.at = max(now.replace(microsecond=0), standing.period_start)
         month = plans.month(org, standing, change.at)
         change.until = min(change.at + HOLDS, month[1])
         change.credits = _credits(change, month)
@@ -281,15 +282,18 @@ def carry_on(change: PlanChange) -> None:
 
 
 def _made_room(change: PlanChange, key: str) -> facts.Subscription:
-    """Let the subscription go on by itself, where something else was to happen to it. Who changes, stays."""
+    """Let the subscription go on by itself, where something else was to happen to it. Who changes, stays.
+
+    A change that is to be scheduled itself keeps the schedule, and rewrites it: it may be the half of its own.
+    """
     standing = gateway.subscription(change.subscription_id)
-    if standing.schedule and standing.change != str(change.pk):
+    scheduling = change.when == When.RENEWAL and change.new is not None
+    releasing, staying = bool(standing.schedule) and not scheduling, standing.cancel_at_period_end and bool(change.new)
+    if releasing:
         gateway.release_schedule(standing.schedule, key=f"{key}:release")
-    elif not (standing.cancel_at_period_end and change.new):
-        return standing
-    if standing.cancel_at_period_end and change.new:
+    if staying:
         gateway.cancel_at_period_end(standing.id, False, key=f"{key}:stay")
-    return gateway.subscription(standing.id)
+    return gateway.subscription(standing.id) if releasing or staying else standing
 
 
 def _charged(change: PlanChange, invoice: facts.Invoice | None) -> None:

@@ -9,7 +9,7 @@ import logging
 from decimal import Decimal
 from uuid import UUID
 
-from billing import invoices, ledger
+from billing import invoices, ledger, mails
 from billing.cycles import credit_month, months_later
 from billing.models import (
     AutoTopUp,
@@ -54,7 +54,8 @@ def invoice_read(
 ) -> None:
     """Take down what an invoice says: a paid one gives what it paid for; an open or void one tells who waits for it."""
     org = _locked(customer).org
-    invoices.keep(org, number, invoice, prices.known)
+    if not invoices.keep(org, number, invoice, prices.known):
+        return  # a later look was here before, and told more
     _tell_subscription(invoice)
     _tell_change(org, invoice)
     _tell_purchase(org, invoice)
@@ -95,7 +96,7 @@ def _tell_purchase(org: Organization, invoice: facts.Invoice) -> None:
     purchase = _purchase(org, invoice.metadata)
     if purchase and invoice.status == "paid":
         _close(purchase, Purchase.State.PAID)
-    elif purchase and invoice.status in ("void", "uncollectible"):
+    elif purchase and not purchase.automatic and invoice.status in ("void", "uncollectible"):
         _close(purchase, Purchase.State.FAILED, purchase.why or "It was not paid.")
 
 
@@ -114,8 +115,8 @@ def payment_read(customer: Customer, number: int, payment: facts.Payment) -> Non
     if payment.paid_at is None:
         return
     _write_payment(org, number, payment)
-    if payment.disputed:
-        AutoTopUp.objects.filter(org=org, on=True).update(on=False, why=DISPUTED)
+    if payment.disputed and AutoTopUp.objects.filter(org=org, on=True).update(on=False, why=DISPUTED):
+        mails.tell(org, "off", DISPUTED)
     purchase = _purchase(org, payment.metadata)
     if purchase and purchase.price.pack:
         pack = bought.pack_period(

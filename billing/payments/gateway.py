@@ -73,7 +73,7 @@ def _stripe() -> Iterator[Any]:
         raise Rejected(_sentence(error), error.code or "", getattr(error, "param", None) or "") from error
     except (stripe.AuthenticationError, stripe.PermissionError) as error:
         log.error("Stripe does not let us in: %s", _sentence(error))
-        raise Rejected(_sentence(error), error.code or "not_let_in") from error
+        raise Rejected(_sentence(error), "not_let_in") from error
     except stripe.StripeError as error:  # no connection, 429, 5xx, 409 while the same key is at work, half an answer
         log.warning("Stripe could not be asked: %s", error)
         raise Unreachable(str(error)) from error
@@ -305,7 +305,8 @@ def schedule_change(
         if not schedule:
             asked = {"from_subscription": standing.id}  # Stripe allows nothing beside it
             schedule = v.subscription_schedules.create(params=asked, options=_keyed(f"{key}:schedule")).id
-        now = _plain(v.subscription_schedules.retrieve(schedule))["current_phase"]
+        if not (now := _plain(v.subscription_schedules.retrieve(schedule))["current_phase"]):
+            raise Rejected("The schedule was taken away at Stripe meanwhile.", "schedule_gone")
         asked = orders.schedule(standing, now["start_date"], price, interval, change)
         v.subscription_schedules.update(schedule, params=asked, options=_keyed(f"{key}:phases"))
     return subscription(standing.id)
@@ -367,8 +368,9 @@ def buy_pack_off_session(customer: str, price: str, *, org: object, purchase: ob
     """Charge a pack to the card on file while nobody is there. Declined names the invoice, to be made void."""
     with _stripe() as v:
         card = _card(v, _customer(v, customer))
-        draft = orders.pack_invoice(customer, org, purchase)
-        made = v.invoices.create(params=draft, options=_keyed(f"{key}:invoice")).id
+        made = v.invoices.create(
+            params=orders.pack_invoice(customer, org, purchase), options=_keyed(f"{key}:invoice")
+        ).id
         item = {"customer": customer, "invoice": made, "pricing": {"price": price}, "quantity": 1}
         v.invoice_items.create(params=item, options=_keyed(f"{key}:item"))
         v.invoices.finalize_invoice(made, params={"auto_advance": False}, options=_keyed(f"{key}:finalize"))
@@ -377,9 +379,12 @@ def buy_pack_off_session(customer: str, price: str, *, org: object, purchase: ob
     try:
         with _stripe() as v:
             how = {"off_session": True, "payment_method": card["id"]}
-            v.invoices.pay(made, params=how, options=_keyed(f"{key}:pay"))
+            v.invoices.pay(made, params=how, options=_keyed(f"{key}:pay:{card['id']}"))
     except Declined as no:
         raise Declined(no.why, no.code, invoice=made) from no
+    except Rejected:  # by another card before, whose answer was lost
+        if invoice(made).status != "paid":
+            raise
     return invoice(made)
 
 

@@ -139,16 +139,21 @@ def _object_of(event: StripeEvent) -> tuple[str, str]:
     return kind, event.object
 
 
-def replay(event: StripeEvent) -> None:
-    """Have an event applied again, whatever became of it; safe, for it only looks. What is parked stays parked."""
+def replay(event: StripeEvent) -> bool:
+    """Have an event applied again, whatever became of it; safe, for it only looks. What is parked stays parked.
 
-    def verb() -> None:
+    Answers whether it will be.
+    """
+
+    def verb() -> bool:
         row = StripeEvent.objects.select_for_update().get(pk=event.pk)
-        if row.state != StripeEvent.State.PARKED and row.payload["data"]["object"]["object"] in KINDS:
-            StripeEvent.objects.filter(pk=row.pk).update(state=StripeEvent.State.RECEIVED, why="", closed_at=None)
-            _wake(_group(row))
+        if row.state == StripeEvent.State.PARKED or row.payload["data"]["object"]["object"] not in KINDS:
+            return False
+        StripeEvent.objects.filter(pk=row.pk).update(state=StripeEvent.State.RECEIVED, why="", closed_at=None)
+        _wake(_group(row))
+        return True
 
-    intention(verb)
+    return intention(verb)
 
 
 def wake_all() -> None:

@@ -1,5 +1,6 @@
 """The figures from outside, told to who may know them, the same as the books say."""
 
+from datetime import timedelta
 from decimal import Decimal
 from io import StringIO
 from typing import Any
@@ -12,7 +13,8 @@ from django.test import Client
 from prometheus_client.parser import text_string_to_metric_families
 
 from billing import books
-from billing.models import Organization, User
+from billing.models import Organization, StripeCheck, StripeEvent, User
+from oxygen_site.clock import clock
 from runs import dispatch, lifecycle, standing
 from runs.dispatch import Answer
 from runs.models import Run
@@ -153,13 +155,28 @@ def test_drift_that_a_proof_found_is_told(client: Client, acme: Organization) ->
     assert told["oxygen_books_proof_age_seconds"] < 5
 
 
+def test_events_that_led_to_nothing_yet_and_drift_are_told(client: Client, db: None) -> None:
+    now = clock()
+    for n, state in enumerate(["received", "received", "failed", "parked", "applied", "ignored"]):
+        came = now - timedelta(seconds=60 * n)
+        facts = {"type": "invoice.paid", "object": "in_1", "created_at": came, "received_at": came, "payload": {}}
+        StripeEvent.objects.create(id=f"evt_{n}", state=state, **facts)
+    StripeCheck.objects.create(at=now - timedelta(days=1), caught_up=0, drift=[["invoice in_1", "here", "there"]] * 3)
+    StripeCheck.objects.create(at=now, caught_up=7, drift=[["invoice in_1", "not taken down", "paid"]])
+    told = figures(client)
+    assert [told[f"oxygen_stripe_events {state}"] for state in ("received", "failed", "parked")] == [2, 1, 1]
+    assert told["oxygen_stripe_event_lag_seconds"] == pytest.approx(60, abs=5)
+    assert told["oxygen_stripe_drifts"] == 1
+    assert told["oxygen_stripe_check_age_seconds"] == pytest.approx(0, abs=5)
+
+
 @pytest.mark.usefixtures("catalog")
 def test_no_organization_person_or_run_is_named(
     client: Client, acme: Organization, alice: User, django_assert_num_queries: Any
 ) -> None:
     run = start(acme, alice, HUNTER, rows=5, cap=5)
     settle(run, 1, "succeeded", cost=1)
-    with django_assert_num_queries(8):
+    with django_assert_num_queries(10):
         text = client.get("/metrics").content.decode()
     for name in (acme.name, acme.slug, str(acme.pk), alice.email, str(alice.pk), str(run.id), run.name):
         assert name.lower() not in text.lower()

@@ -6,6 +6,7 @@ Stripe is never asked inside a transaction, so whoever asks it lives on a databa
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import timedelta
 from io import StringIO
 from typing import Any
@@ -34,15 +35,23 @@ def _local() -> Iterator[Sandbox]:
 @pytest.fixture
 def local(_local: Sandbox, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
     """An empty Stripe that the product is set up with."""
+    with set_up_with(_local, settings, monkeypatch):
+        yield _local
+
+
+@contextmanager
+def set_up_with(local: Sandbox, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Empty a Stripe and have the product speak to it. Afterwards every POST of it must have had a key of facts."""
     settings.STRIPE_SECRET_KEY = "sk_test_product"
     settings.STRIPE_WEBHOOK_SECRETS = [SECRET]
-    settings.STRIPE_API_BASE = _local.url
+    settings.STRIPE_API_BASE = local.url
     settings.STRIPE_ALLOW_SANDBOX = True
-    monkeypatch.setattr(stripe, "RequestsClient", lambda **how: _local.products)
+    monkeypatch.setattr(stripe, "RequestsClient", lambda **how: local.products)
+    monkeypatch.setattr(stripe.HTTPClient, "INITIAL_DELAY", 0.05)  # seconds until the SDK tries again by itself
     gateway.client.cache_clear()
-    with _local.emptied():
-        yield _local
-        keys = [str(each["idempotency_key"]) for each in _local.asked()]
+    with local.emptied():
+        yield
+        keys = [str(each["idempotency_key"]) for each in local.asked()]
         assert [key for key in keys if not OF_FACTS.fullmatch(key)] == []
     gateway.client.cache_clear()
 

@@ -3,12 +3,14 @@
 from collections.abc import Callable
 from datetime import timedelta
 from decimal import Decimal
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
 import pytest
 
 from billing import plans
+from billing.jobs import carry_on_with_stripe
 from billing.models import Account, Grant, Organization, PlanChange, Price, Subscription, User
 from billing.payments import changes, gateway, inbox
 from oxygen_site.clock import clock
@@ -85,9 +87,8 @@ def test_on_a_yearly_plan_credits_count_by_the_month_and_money_by_the_year(
     quote = changes.quote(acme, alice, "scale", "year", NOW)
     month = plans.month(acme, live(acme), quote.at)
     assert month[0] <= quote.at < month[1] < live(acme).period_end
-    before = available(acme)
     done = read(changes.confirm(acme, alice, quote.pk))
-    assert (done.state, available(acme) - before) == ("applied", quote.credits)
+    assert (done.state, Grant.objects.get(source="plan_upgrade").amount) == ("applied", quote.credits)
     assert 0 < quote.credits < 70000
     assert gateway.invoice(done.invoice).amount_paid == quote.due > 300_000
 
@@ -322,7 +323,8 @@ def test_cancelling_takes_the_place_of_what_was_scheduled(
 
 
 def test_two_owners_at_once_cancel_once(sold: Sandbox, acme: Organization, alice: User, growth: Subscription) -> None:
-    outcomes = at_once(*[lambda: changes.cancel(acme, alice)] * 3)
+    press = partial(changes.cancel, acme, alice)
+    outcomes = at_once(press, press, press)
     assert not [each for each in outcomes if isinstance(each, Refused)]
     assert [each.state for each in PlanChange.objects.all()] == ["scheduled"]
 
@@ -382,7 +384,7 @@ def test_a_subscription_keeps_its_currency(
 
 
 def test_without_a_subscription_there_is_nothing_to_change(sold: Sandbox, acme: Organization, alice: User) -> None:
-    for verb in (lambda: changes.quote(acme, alice, "growth", "month", NOW), lambda: changes.cancel(acme, alice)):
+    for verb in (partial(changes.quote, acme, alice, "growth", "month", NOW), partial(changes.cancel, acme, alice)):
         with pytest.raises(Refused) as refused:
             verb()
         assert (refused.value.code, refused.value.status) == ("not_subscribed", 409)
@@ -476,7 +478,7 @@ def test_an_upgrade_that_broke_off_is_carried_on_and_charged_once(
     quote = changes.quote(acme, alice, "scale", "month", NOW)
     broken(sold, lambda: changes.confirm(acme, alice, quote.pk), "/v1/subscriptions/", kind, times)
     assert state(quote) == "asked"
-    changes.carry_on_due()
+    carry_on_with_stripe()
     assert read(quote).state == "applied"
     customer = halfway.customer.stripe_id
     assert [each.amount_paid for each in gateway.invoices(customer)] == [quote.due, 24900]
