@@ -143,7 +143,7 @@ def stripe(data: Path) -> Iterator[Sandbox]:
     seen = Sandbox(kept["base"])
     yield seen
     seen.http.close()
-    seen.judge.close()
+    seen.judge.close()  # type: ignore[no-untyped-call]  # of the SDK
 
 
 def read(data: Path, sql: str) -> list[tuple[Any, ...]]:
