@@ -39,6 +39,11 @@ def percent(share: Decimal | None) -> str:
     return f"{(share * 100).quantize(Decimal('0.1'), ROUND_HALF_UP)}%"
 
 
+def minor_digits(currency: str) -> int:
+    """Say how many decimals a currency has."""
+    return MINOR_DIGITS.get(currency, 2)
+
+
 @register.filter
 def extent(share: Decimal) -> str:
     """Give a share of 1 as a length in an SVG."""
@@ -50,7 +55,7 @@ def money(minor: int | None, currency: str) -> str:
     """Write an amount in minor units with its currency's sign, or its code where it has none here."""
     if minor is None:
         return "–"
-    digits = MINOR_DIGITS.get(currency, 2)
+    digits = minor_digits(currency)
     sign = SIGNS.get(currency) or f"{currency.upper()} "
     return f"{'−' if minor < 0 else ''}{sign}{Decimal(abs(minor)).scaleb(-digits):,.{digits}f}"
 
@@ -58,7 +63,7 @@ def money(minor: int | None, currency: str) -> str:
 @register.filter
 def price_tag(minor: int, currency: str) -> str:
     """Write a price in large letters: without minor units where there are none."""
-    return money(minor, currency).removesuffix(f".{'0' * MINOR_DIGITS.get(currency, 2)}")
+    return money(minor, currency).removesuffix(f".{'0' * minor_digits(currency)}")
 
 
 @register.filter
