@@ -26,6 +26,8 @@ from tests.sandbox.stripe.local import Sandbox
 
 FAILS, ASKS, OTHER = "4000000000000341", "4000002760003184", "5555555555554444"
 PLAN, CREDITS, INVOICES = "/orgs/acme/subscribe/", "/orgs/acme/billing/", "/orgs/acme/billing/invoices/"
+SWITCH = re.compile("^Pay .* and switch now")
+FINISH = "Pay it, or finish the check with your bank"
 both_ways = pytest.mark.parametrize("scripts", [True, False], ids=["with scripts", "without scripts"])
 
 
@@ -37,7 +39,7 @@ def acme(site: str, alice: User) -> Organization:
 
 @pytest.fixture
 def shop(site: str, sold: Sandbox, acme: Organization) -> Iterator[Sandbox]:
-    """Stripe, whose events reach the site, where a worker applies them. In the end all were, and the books are clean."""
+    """Stripe, whose events reach the site, where a worker applies them. In the end all are, and the books are clean."""
     sold.order("webhook", url=f"{site}/stripe/webhook/", secret=SECRET)
     with working(
         STRIPE_SECRET_KEY="sk_test_product",
@@ -88,6 +90,9 @@ class Buyer:
     def see(self, words: str | re.Pattern[str]) -> None:
         expect(self.page.get_by_role("main")).to_contain_text(words)
 
+    def gone(self, heading: str) -> None:
+        expect(self.page.get_by_role("heading", name=heading)).to_have_count(0)
+
     def press(self, name: str | re.Pattern[str]) -> None:
         self.page.get_by_role("button", name=name).click()
 
@@ -103,11 +108,36 @@ class Buyer:
 
     @property
     def preview(self) -> Locator:
-        return self.page.get_by_role("region", name=re.compile("to|Subscribe"))
+        return self.page.locator("#preview")
 
-    def shown(self, name: str) -> str:
-        """Read one line of what a change costs."""
-        return self.preview.get_by_role("row", name=name).get_by_role("cell").inner_text()
+    def shown(self) -> tuple[int, Decimal]:
+        """What is due today, in cents, and the credits it adds, as shown before it is bought."""
+        due, credits = (
+            self.preview.get_by_role("row", name=name).get_by_role("cell").inner_text()
+            for name in ("Due today", "Credits added today")
+        )
+        return cents(due), Decimal(credits.replace(",", ""))
+
+    def see_upgrade(self) -> tuple[int, Decimal]:
+        """Look at what Scale costs now."""
+        self.page.goto(PLAN)
+        self.tick("Scale", "Nothing to pay today")
+        self.tick("Now, prorated", "This price holds until")
+        return self.shown()
+
+    def upgrade(self) -> tuple[int, Decimal]:
+        """Ask for Scale now, at what it is shown to cost."""
+        shown = self.see_upgrade()
+        self.press(SWITCH)
+        return shown
+
+    def schedule(self, plan: str) -> None:
+        """Have the plan change at the renewal."""
+        self.tick(plan, "Due today")
+        expect(self.preview.get_by_role("row", name="Due today")).to_contain_text("$0.00")
+        self.press("Switch on")
+        self.see(f"Growth to {plan}")
+        self.see("Until then nothing changes.")
 
     def leave(self, button: str | re.Pattern[str]) -> None:
         """Press what leads to Stripe; without scripts, a page with the link stands between."""
@@ -173,7 +203,7 @@ def test_a_first_subscription_is_paid_at_checkout_or_left(buyer: Buyer) -> None:
     before = buyer.available()
     buyer.page.goto("/subscribe")
     buyer.tick("Growth", "Subscribe to Growth")
-    due, credits = cents(buyer.shown("Due today")), Decimal(buyer.shown("Credits added today").replace(",", ""))
+    due, credits = buyer.shown()
     buyer.leave("Subscribe for")
     buyer.follow("Back")
     buyer.see("Growth is not paid yet")
@@ -195,12 +225,9 @@ def test_a_first_subscription_is_paid_at_checkout_or_left(buyer: Buyer) -> None:
 @both_ways
 def test_an_upgrade_now_costs_and_adds_what_was_shown(customer: Buyer) -> None:
     before = customer.available()
-    customer.page.goto(PLAN)
-    customer.tick("Scale", "Nothing to pay today")
-    customer.tick("Now, prorated", "This price holds until")
-    due, credits = cents(customer.shown("Due today")), Decimal(customer.shown("Credits added today").replace(",", ""))
+    due, credits = customer.upgrade()
     assert due > 0
-    customer.press(re.compile("^Pay .* and switch now"))
+    assert credits > 0
     customer.await_outcome("Scale since")
     assert customer.available() == before + credits
     assert customer.charges() == customer.billed() == [due, 24900]
@@ -213,15 +240,10 @@ def test_a_downgrade_is_scheduled_undone_scheduled_again_and_comes_at_the_renewa
 ) -> None:
     before = customer.available()
     customer.page.goto(PLAN)
-    for _ in range(2):
-        customer.tick("Starter", "Only upgrades can start before the renewal.")
-        assert cents(customer.shown("Due today")) == 0
-        customer.press("Switch on")
-        customer.see("Growth to Starter")
-        customer.see("Until then nothing changes.")
-        if _ == 0:
-            customer.press("Undo")
-            expect(customer.page.get_by_role("heading", name="Growth to Starter")).to_have_count(0)
+    customer.schedule("Starter")
+    customer.press("Undo")
+    customer.gone("Growth to Starter")
+    customer.schedule("Starter")
     assert (customer.available(), customer.charges()) == (before, [24900])
 
     standing = plans.subscription(acme)
@@ -230,7 +252,7 @@ def test_a_downgrade_is_scheduled_undone_scheduled_again_and_comes_at_the_renewa
     assert customer.available() == before + 8000
     assert customer.charges() == customer.billed() == [7900, 24900]
     customer.on("Starter")
-    expect(customer.page.get_by_role("heading", name="Growth to Starter")).to_have_count(0)
+    customer.gone("Growth to Starter")
 
 
 @both_ways
@@ -244,3 +266,149 @@ def test_a_pack_is_paid_once_and_works_at_once(buyer: Buyer) -> None:
     buyer.await_outcome("5,000 credits were added")
     assert buyer.available() == before + 5000
     assert buyer.charges() == buyer.billed() == [5500]
+
+
+# ------------------------------------------------------------------ what goes wrong, and the way on
+
+
+def test_a_declined_upgrade_changes_nothing_until_another_card_pays_it(customer: Buyer) -> None:
+    before = customer.available()
+    customer.page.goto(PLAN)
+    customer.press("Open the portal")
+    customer.pay("Save card", FAILS)
+    customer.follow("Return")
+
+    due, credits = customer.upgrade()
+    customer.await_outcome("The payment is not finished")
+    customer.see("Your card was declined.")
+    assert (customer.available(), customer.charges()) == (before, [24900])
+    customer.on("Growth")
+
+    customer.follow(FINISH)
+    customer.pay("Pay invoice", FAILS)
+    expect(customer.page.get_by_role("alert")).to_contain_text("declined")
+    customer.pay("Pay invoice", OTHER)
+    expect(customer.page.get_by_text("Status: paid")).to_be_visible()
+    assert customer.available() == before + credits
+    assert customer.charges() == customer.billed() == [due, 24900]
+    customer.on("Scale")
+    customer.gone("Growth to Scale")
+
+
+def test_a_declined_upgrade_can_be_dropped(customer: Buyer) -> None:
+    before = customer.available()
+    customer.local.order("settings", fail_next_payments=["insufficient_funds"])
+    customer.upgrade()
+    customer.await_outcome("insufficient funds")
+    customer.follow("To your plan")
+    customer.press("Drop it")
+    customer.gone("Growth to Scale")
+    assert (customer.available(), customer.charges(), customer.billed()) == (before, [24900], [24900])
+    customer.see("Void, nothing is owed")
+    customer.on("Growth")
+
+
+def test_what_a_bank_asks_about_is_bought_once_that_is_finished(buyer: Buyer) -> None:
+    start = buyer.available()
+    buyer.page.goto(PLAN)
+    buyer.tick("Growth", "Subscribe to Growth")
+    buyer.leave("Subscribe for")
+    buyer.pay("Subscribe", ASKS)
+    buyer.press("Complete authentication")
+    buyer.await_outcome("You are on Growth")
+    assert buyer.available() == start + 30000
+
+    due, credits = buyer.upgrade()
+    buyer.await_outcome("Your bank asks you to confirm the payment.")
+    assert buyer.available() == start + 30000
+    buyer.page.go_back()
+    buyer.follow(FINISH)
+    buyer.follow("Finish authentication")
+    buyer.press("Complete authentication")
+    assert buyer.available() == start + 30000 + credits
+    assert buyer.charges() == buyer.billed() == [due, 24900]
+    buyer.on("Scale")
+
+
+def test_what_a_bank_asks_about_is_not_bought_where_that_is_abandoned(
+    buyer: Buyer, acme: Organization, alice: User
+) -> None:
+    start = buyer.available()
+    buyer.page.goto(PLAN)
+    buyer.tick("Growth", "Subscribe to Growth")
+    buyer.leave("Subscribe for")
+    buyer.pay("Subscribe", ASKS)
+    buyer.press("Go back without paying")
+    buyer.see("Growth is not paid yet")
+    assert (buyer.available(), buyer.charges()) == (start, [])
+
+    subscribed(buyer.local, acme, alice, "growth", card=ASKS)
+    buyer.upgrade()
+    buyer.await_outcome("The payment is not finished")
+    buyer.follow(FINISH)
+    buyer.follow("Finish authentication")
+    buyer.press("Go back without paying")
+    buyer.on("Growth")
+    buyer.see("It waits for its payment")
+    live_until(buyer.local, clock() + timedelta(hours=24))
+    buyer.on("Growth")
+    buyer.gone("Growth to Scale")
+    assert (buyer.available(), buyer.charges(), buyer.billed()) == (start + 30000, [24900], [24900])
+
+
+def test_the_return_may_be_quicker_than_the_webhook(buyer: Buyer) -> None:
+    before = buyer.available()
+    buyer.page.goto(PLAN)
+    buyer.tick("Growth", "Subscribe to Growth")
+    buyer.leave("Subscribe for")
+    buyer.local.order("post", hold=True)
+    buyer.pay("Subscribe")
+    buyer.see("Confirming your payment…")
+    buyer.see("You are on Growth")
+    buyer.local.order("post", hold=False, order="reversed", times=2)
+    assert buyer.available() == before + 30000
+    assert buyer.charges() == buyer.billed() == [24900]
+
+
+def test_a_quote_that_is_too_old_is_answered_with_a_new_one_in_its_place(customer: Buyer) -> None:
+    before, old = customer.available(), customer.see_upgrade()
+    live_until(customer.local, clock() + timedelta(minutes=16))
+    customer.press(SWITCH)
+    expect(customer.preview.get_by_role("alert")).to_contain_text("Here is a new one.")
+    due, credits = customer.shown()
+    assert old[1] > credits
+    customer.press(SWITCH)
+    customer.await_outcome("Scale since")
+    assert customer.available() == before + credits
+    assert customer.charges() == customer.billed() == [due, 24900]
+
+
+# ------------------------------------------------------------------ beside buying
+
+
+def test_the_owner_cancels_and_keeps_it_after_all(customer: Buyer) -> None:
+    before = customer.available()
+    customer.page.goto(PLAN)
+    customer.follow("Cancel the subscription")
+    expect(customer.page.get_by_role("dialog").get_by_role("heading", name="Cancel Growth?")).to_be_visible()
+    customer.press("Cancel the subscription")
+    customer.see("It ends on")
+    customer.press("Keep the subscription")
+    customer.see("It renews on")
+    assert (customer.available(), customer.charges()) == (before, [24900])
+
+
+def test_invoices_have_their_document_and_lead_to_the_portal_and_back(customer: Buyer) -> None:
+    page = customer.page
+    assert customer.billed() == [24900]
+    link = page.get_by_role("link", name="PDF of")
+    document = page.context.request.get(str(link.get_attribute("href")))
+    assert document.headers["content-type"] == "application/pdf"
+    customer.press("Card, tax id, e-mail")
+    customer.pay("Save card", OTHER)
+    customer.see("4444")
+    customer.follow("Return")
+    expect(page.get_by_role("heading", level=1, name="Invoices")).to_be_visible()
+    settle(customer.local)
+    page.goto(PLAN)
+    customer.see("mastercard 4444")
