@@ -1,14 +1,16 @@
-"""What people send: the filters in a page's URL, the form of a new organization, what is ticked on the plan page."""
+"""What people send: the filters in a page's URL, the form of a new organization, what is wished on the plan's."""
 
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 from zoneinfo import available_timezones
 
 from django import forms
 
-from billing import invoices, usage
-from billing.models import PlanChange
+from billing import invoices, plans, usage
+from billing.models import AutoTopUp, Pack, PlanChange
 from billing.offers import Choice
+from billing.templatetags.credits import credits, minor_digits, money
 from billing.usage import RANGES
 
 
@@ -87,6 +89,61 @@ class ReturnedForm(forms.Form):
 
 class PackForm(forms.Form):
     pack = forms.SlugField()
+
+
+class PackField(forms.ModelChoiceField):  # type: ignore[type-arg]  # it takes none at run time
+    def label_from_instance(self, pack: Any) -> str:
+        return f"{credits(pack.credits)} credits for {money(pack.price.amount, pack.price.currency)}"
+
+
+class AutoTopUpForm(forms.Form):
+    """An org's wish to be topped up by itself. Whether it makes sense is judged by `top_ups.change`."""
+
+    on = forms.BooleanField(required=False, label="Buy credits when they run low")
+    threshold = forms.DecimalField(
+        max_digits=18,
+        decimal_places=4,
+        label="When fewer credits are available than",
+        widget=forms.TextInput(attrs={"inputmode": "decimal", "autocomplete": "off"}),
+    )
+    pack = PackField(Pack.objects.none(), empty_label=None, label="Buy")
+    maximum = forms.DecimalField(
+        min_value=0,
+        max_value=1_000_000,
+        label="For at most, a credit month",
+        widget=forms.TextInput(attrs={"inputmode": "decimal", "autocomplete": "off"}),
+    )
+
+    def __init__(self, wish: AutoTopUp | None, data: Any = None) -> None:
+        super().__init__(data)
+        self.wish = wish
+        packs = plans.packs()
+        self.fields["pack"].queryset = packs  # type: ignore[attr-defined]
+        self.sells = first = packs.first()
+        if wish:
+            digits = minor_digits(wish.pack.price.currency)
+            self.initial = {
+                "on": wish.on,
+                "threshold": f"{wish.threshold.normalize():f}",
+                "pack": wish.pack_id,
+                "maximum": f"{Decimal(wish.monthly_max).scaleb(-digits):.{digits}f}",
+            }
+        if first:
+            currency = first.price.currency.upper()
+            self.fields["maximum"].help_text = f"In {currency}, before tax. It is never exceeded."
+
+    def clean(self) -> dict[str, Any]:
+        sent: dict[str, Any] = self.cleaned_data
+        if sent.get("pack") and sent.get("maximum") is not None:
+            minor = sent["maximum"].scaleb(minor_digits(sent["pack"].price.currency))
+            if minor != int(minor):
+                self.add_error("maximum", "There is no coin as small as that.")
+            sent["monthly_max"] = int(minor)
+        return sent
+
+    def wished(self) -> dict[str, Any]:
+        """What `top_ups.change` takes."""
+        return {name: self.cleaned_data[name] for name in ("on", "threshold", "pack", "monthly_max")}
 
 
 class PortalForm(forms.Form):

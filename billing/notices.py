@@ -75,5 +75,5 @@ def _waiting(asked: Purchase | None) -> Notice | None:
 def _switched_off(org: Organization, wish: AutoTopUp | None) -> Notice | None:
     if wish is None or wish.on or not wish.why:
         return None
-    way = reverse("billing:subscribe", args=[org.slug])
-    return Notice("warn", f"Automatic top-up is off. {wish.why}", "Buy credits", href=f"{way}#top-up")
+    way = reverse("billing:auto_top_up", args=[org.slug])
+    return Notice("warn", f"Automatic top-up is off. {wish.why}", "See why", href=way)

@@ -2,6 +2,7 @@
 
 from django.urls import path
 
+from billing.views.auto_top_up import auto_top_up
 from billing.views.invoices import invoices
 from billing.views.orgs import home, index, new_org
 from billing.views.overview import overview
@@ -32,6 +33,7 @@ urlpatterns = [
     path("orgs/<slug:slug>/subscribe/undo/", undo, name="undo"),
     path("orgs/<slug:slug>/subscribe/cancel/", cancel_plan, name="cancel_plan"),
     path("orgs/<slug:slug>/subscribe/top-up/", top_up, name="top_up"),
+    path("orgs/<slug:slug>/subscribe/automatic/", auto_top_up, name="auto_top_up"),
     path("orgs/<slug:slug>/subscribe/portal/", portal, name="portal"),
     path("orgs/<slug:slug>/subscribe/return/", returned, name="returned"),
     path("stripe/webhook/", stripe_webhook, name="stripe_webhook"),

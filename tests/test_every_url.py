@@ -43,6 +43,7 @@ OF_AN_ORG = {
     "billing:confirm": Address("plan", POST),
     "billing:undo": Address("plan", POST),
     "billing:top_up": Address("plan", POST),
+    "billing:auto_top_up": Address("plan", BOTH),
     "billing:portal": Address("plan", POST),
     "billing:returned": Address("plan", BOTH),
     "billing:cancel_plan": Address("cancel_subscription", BOTH),

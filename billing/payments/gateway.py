@@ -360,18 +360,15 @@ def buy_pack_off_session(customer: str, price: str, *, org: object, purchase: ob
     """Charge a pack to the card on file while nobody is there. Declined names the invoice, to be made void."""
     with _stripe() as v:
         card = _card(v, _customer(v, customer))
-        made = v.invoices.create(
-            params=orders.pack_invoice(customer, org, purchase), options=_keyed(f"{key}:invoice")
-        ).id
-        item = {"customer": customer, "invoice": made, "pricing": {"price": price}, "quantity": 1}
-        v.invoice_items.create(params=item, options=_keyed(f"{key}:item"))
+        draft = orders.pack_invoice(customer, org, purchase)
+        made = v.invoices.create(params=draft, options=_keyed(f"{key}:invoice")).id
+        v.invoice_items.create(params=orders.pack_item(customer, price, made), options=_keyed(f"{key}:item"))
         v.invoices.finalize_invoice(made, params={"auto_advance": False}, options=_keyed(f"{key}:finalize"))
         if card is None:
             raise Declined("There is no card on file.", "no_card", invoice=made)
     try:
         with _stripe() as v:
-            how = {"off_session": True, "payment_method": card["id"]}
-            v.invoices.pay(made, params=how, options=_keyed(f"{key}:pay:{card['id']}"))
+            v.invoices.pay(made, params=orders.off_session(card["id"]), options=_keyed(f"{key}:pay:{card['id']}"))
     except Declined as no:
         raise Declined(no.why, no.code, invoice=made) from no
     except Rejected:  # by another card before, whose answer was lost

@@ -67,6 +67,14 @@ def pack_invoice(customer: str, org: object, purchase: object) -> Json:
     }
 
 
+def pack_item(customer: str, price: str, invoice: str) -> Json:
+    return {"customer": customer, "invoice": invoice, "pricing": {"price": price}, "quantity": 1}
+
+
+def off_session(card: str) -> Json:
+    return {"off_session": True, "payment_method": card}
+
+
 def change(item: str, price: str, at: datetime) -> Json:
     """A change charged at `at`, for the preview and for itself. Without the quantity Stripe would fall back to 1."""
     return {

@@ -1,5 +1,7 @@
 """How numbers are written: credits and counts by `credits`, shares by `percent`, money by `money`; not otherwise.
 
+`extent` draws a share instead, as a length in an SVG.
+
 Credits show the decimals they have and no more; down a column all show as many as the longest, which `places` finds:
 `{% with decimals=rows|places %}…{{ row|credits:decimals }}`. Money is in minor units, and shows all its currency has.
 """
@@ -37,12 +39,23 @@ def percent(share: Decimal | None) -> str:
     return f"{(share * 100).quantize(Decimal('0.1'), ROUND_HALF_UP)}%"
 
 
+def minor_digits(currency: str) -> int:
+    """Say how many decimals a currency has."""
+    return MINOR_DIGITS.get(currency, 2)
+
+
+@register.filter
+def extent(share: Decimal) -> str:
+    """Give a share of 1 as a length in an SVG."""
+    return f"{share * 100:.3f}%"
+
+
 @register.filter
 def money(minor: int | None, currency: str) -> str:
     """Write an amount in minor units with its currency's sign, or its code where it has none here."""
     if minor is None:
         return "–"
-    digits = MINOR_DIGITS.get(currency, 2)
+    digits = minor_digits(currency)
     sign = SIGNS.get(currency) or f"{currency.upper()} "
     return f"{'−' if minor < 0 else ''}{sign}{Decimal(abs(minor)).scaleb(-digits):,.{digits}f}"
 
@@ -50,7 +63,7 @@ def money(minor: int | None, currency: str) -> str:
 @register.filter
 def price_tag(minor: int, currency: str) -> str:
     """Write a price in large letters: without minor units where there are none."""
-    return money(minor, currency).removesuffix(f".{'0' * MINOR_DIGITS.get(currency, 2)}")
+    return money(minor, currency).removesuffix(f".{'0' * minor_digits(currency)}")
 
 
 @register.filter

@@ -62,7 +62,7 @@ def test_the_two_most_severe_are_said_and_no_more() -> None:
 def test_a_top_up_that_was_switched_off_says_why() -> None:
     (notice,) = told(FINE, wish=OFF)
     assert notice.text == f"Automatic top-up is off. {OFF.why}"
-    assert notice.href == "/orgs/acme/subscribe/#top-up"
+    assert notice.href == "/orgs/acme/subscribe/automatic/"
 
 
 def test_a_top_up_that_somebody_switched_off_is_no_notice() -> None:

@@ -123,10 +123,10 @@ ORGS = (ACME, GLOBEX, *CLIENTS)
 FAILS = "4000000000000341"  # can be saved, and says no to every charge
 HARRIET = "harriet@harbor.example"
 BUYERS = (
-    Buyer("Acme", "alice@acme.example", "growth"),
-    Buyer("Northwind Labs", HARRIET, "growth", "year", "5555555555554444"),
+    Buyer("Acme", "alice@acme.example", "starter", days=17),
+    Buyer("Northwind Labs", HARRIET, "growth", "year", "5555555555554444", days=38),
     Buyer("Tamarind Robotics", HARRIET, "scale", next_plan="growth"),
-    Buyer("Calder Studio", HARRIET, "starter"),
+    Buyer("Calder Studio", HARRIET, "starter", days=9),
     Buyer("Quillon Foods", HARRIET, "starter", later_card=FAILS, days=33),
 )
 

@@ -140,7 +140,7 @@ def _acme(begun: datetime) -> Iterator[Act]:
 
 
 def _subscribers(begun: datetime, until: datetime) -> Iterator[Act]:
-    """Who subscribed so long ago that a renewal lies behind them. The others of `cast.BUYERS` do so at the end."""
+    """Who subscribed before the demo's present. The others of `cast.BUYERS` do so at the end."""
     for org in ORGS:
         days = next((buyer.days for buyer in BUYERS if buyer.org == org.name), 0)
         if days and until - timedelta(days=days) > begun + timedelta(hours=1):

@@ -108,6 +108,14 @@ def test_a_moved_clock_stays_ahead_and_what_came_due_meanwhile_is_done(kept: Kep
     assert end <= kept.sandbox.http.get("/_emu").json()["now"] < end + 60
 
 
+def test_it_may_begin_earlier_while_nobody_is_a_customer(kept: Kept) -> None:
+    kept.sandbox.order("begin", at=NEW_YEAR)
+    assert kept.sandbox.stripe.customers.create(params={"name": "Ada"}).created - NEW_YEAR < 60
+    answer = kept.sandbox.http.post("/_emu/begin", json={"at": NEW_YEAR})
+    assert answer.status_code == 400
+    assert "only moves forwards" in answer.json()["error"]["message"]
+
+
 def test_what_was_not_delivered_goes_out_after_the_start(kept: Kept, receiver: Receiver) -> None:
     kept.sandbox.order("post", hold=True)
     made = kept.sandbox.stripe.customers.create(params={"name": "Ada"})
