@@ -103,6 +103,7 @@ class Customer(models.Model):
 
     org = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="customers")
     stripe_id = models.CharField(max_length=255, unique=True)
+    reading = models.BigIntegerField(default=0, help_text="The number of the latest look at it.")
     email = models.EmailField(blank=True)
     card = models.CharField(max_length=60, blank=True, help_text="The card charged by default, as “visa 4242”.")
     closed_at = models.DateTimeField(null=True, help_text="Deleted at Stripe; the next purchase makes a new one.")

@@ -288,13 +288,14 @@ def session_read(customer: Customer, session: facts.Session) -> None:
         _close(purchase, Purchase.State.PAID)
 
 
-def customer_read(customer: Customer, seen: facts.CustomerFacts) -> None:
+def customer_read(customer: Customer, number: int, seen: facts.CustomerFacts) -> None:
     """Keep a customer's address and card; one deleted at Stripe is closed, and the next purchase makes another."""
     _locked(customer)
     if seen.deleted:
         Customer.objects.filter(pk=customer.pk, closed_at=None).update(closed_at=clock())
     else:
-        Customer.objects.filter(pk=customer.pk).update(email=seen.email, card=seen.card)
+        earlier = Customer.objects.filter(pk=customer.pk, reading__lt=number)
+        earlier.update(reading=number, email=seen.email, card=seen.card)
 
 
 # ------------------------------------------------------------------ months that begin by themselves

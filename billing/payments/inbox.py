@@ -251,8 +251,8 @@ def _session(id: str) -> None:
 
 
 def _customer(id: str) -> None:
-    customer, seen = customer_of(id), gateway.customer(id)
-    intention(partial(effects.customer_read, customer, seen))
+    customer, number, seen = customer_of(id), _number(), gateway.customer(id)
+    intention(partial(effects.customer_read, customer, number, seen))
 
 
 LOOKS: dict[str, Callable[[str], None]] = {

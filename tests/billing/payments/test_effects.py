@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from itertools import count
 from typing import Any
 
@@ -312,6 +313,14 @@ def test_an_earlier_look_at_an_invoice_does_not_ask_to_pay_what_was_paid_since(
     prices = bought.Prices(["price_starter_month"])
     intention(lambda: effects.invoice_read(customer, earlier, unpaid, prices, None))
     assert Subscription.objects.get().pay_url == ""
+
+
+def test_an_earlier_look_at_a_customer_does_not_bring_its_old_card_back(customer: Customer) -> None:
+    earlier, later = next(readings), next(readings)
+    for number, card in ((later, "visa 4242"), (earlier, "visa 0341")):
+        seen = facts.CustomerFacts("cus_acme", "alice@oxygen.example", card, deleted=False)
+        intention(partial(effects.customer_read, customer, number, seen))
+    assert Customer.objects.get().card == "visa 4242"
 
 
 def test_of_a_year_the_months_to_come_are_owed_first_and_not_given(acme: Organization, customer: Customer) -> None:
