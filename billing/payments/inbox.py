@@ -265,15 +265,15 @@ LOOKS: dict[str, Callable[[str], None]] = {
 
 
 def end_surplus(id: str) -> None:
-    """End a second subscription beside the org's own, and pay back what came for it."""
+    """Pay back what came for a second subscription beside the org's own, and end it: once it has ended, nobody asks."""
     log.error("%s is a second subscription of its organization; it is ended and paid back", id)
     seen = gateway.subscription(id)
-    if seen.ended is None:
-        gateway.end_now(id, key=f"end:{id}")
     if seen.latest_invoice:
         invoice = gateway.invoice(seen.latest_invoice)
         if invoice.payment and invoice.status == "paid":
             gateway.refund(invoice.payment, key=f"refund:{id}")
+    if seen.ended is None:
+        gateway.end_now(id, key=f"end:{id}")
     look("subscription", id)
 
 
