@@ -59,12 +59,14 @@ class Place:
         ours = set(Customer.objects.filter(org=self.org).values_list("stripe_id", flat=True))
         return [each for each in gateway.events(self.began - timedelta(minutes=1)) if each.customer in ours]
 
-    def hear(self, times: int = 1) -> None:
-        """Let all be delivered that Stripe has told, and what follows from it."""
-        for _ in range(times):
-            for event in self.told():
+    def hear(self) -> None:
+        """Let all be delivered that Stripe has told, and what it tells because of that."""
+        heard: set[str] = set()
+        while new := [each for each in self.told() if each.id not in heard]:
+            heard |= {each.id for each in new}
+            for event in new:
                 inbox.receive(event)
-            for group in {each.customer or each.about for each in self.told()}:
+            for group in {each.customer or each.about for each in new}:
                 inbox.apply_waiting(group)
 
     def charge(self) -> str:
@@ -77,7 +79,7 @@ class Place:
         pass_time(self.local, minutes=7)
         jobs.carry_on_with_stripe()
         jobs.top_up_due()
-        self.hear(2)
+        self.hear()
         run_what_waits()
         jobs.give_due()
         jobs.expire_due()
