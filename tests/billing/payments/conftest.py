@@ -6,6 +6,7 @@ Stripe is never asked inside a transaction, so whoever asks it lives on a databa
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import timedelta
 from io import StringIO
 from typing import Any
@@ -33,7 +34,15 @@ def _local() -> Iterator[Sandbox]:
 
 @pytest.fixture
 def local(_local: Sandbox, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
-    """An empty Stripe that the product is set up with."""
+    """An empty Stripe that the product is set up with. Everybody's keys say of what they are."""
+    with set_up(_local, settings, monkeypatch):
+        yield _local
+        keys = [str(each["idempotency_key"]) for each in _local.asked()]
+        assert [key for key in keys if not OF_FACTS.fullmatch(key)] == []
+
+
+@contextmanager
+def set_up(_local: Sandbox, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     settings.STRIPE_SECRET_KEY = "sk_test_product"
     settings.STRIPE_WEBHOOK_SECRETS = [SECRET]
     settings.STRIPE_API_BASE = _local.url
@@ -41,9 +50,7 @@ def local(_local: Sandbox, settings: Any, monkeypatch: pytest.MonkeyPatch) -> It
     monkeypatch.setattr(stripe, "RequestsClient", lambda **how: _local.products)
     gateway.client.cache_clear()
     with _local.emptied():
-        yield _local
-        keys = [str(each["idempotency_key"]) for each in _local.asked()]
-        assert [key for key in keys if not OF_FACTS.fullmatch(key)] == []
+        yield
     gateway.client.cache_clear()
 
 
