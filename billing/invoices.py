@@ -15,13 +15,13 @@ from billing.payments import facts
 PAGE = 50
 
 
-def keep(org: Organization, reading: int, said: facts.Invoice, prices: Mapping[str, Price]) -> None:
+def keep(org: Organization, reading: int, said: facts.Invoice, prices: Mapping[str, Price]) -> bool:
     """Write down an invoice as look number `reading` found it; `prices` are ours by Stripe's ids. Three queries.
 
-    Under the customer's row, which keeps looks apart.
+    Under the customer's row, which keeps looks apart. Answers whether it is the latest look at it.
     """
     if Invoice.objects.filter(pk=said.id, reading__gte=reading).exists():
-        return
+        return False
     now = {
         "org": org,
         "reading": reading,
@@ -39,6 +39,7 @@ def keep(org: Organization, reading: int, said: facts.Invoice, prices: Mapping[s
         "pdf": said.pdf,
     }
     Invoice.objects.update_or_create(pk=said.id, defaults=now)
+    return True
 
 
 def describe(said: facts.Invoice, prices: Mapping[str, Price]) -> str:

@@ -84,7 +84,7 @@ def offer(
     if not choice.plan:
         return Offer(Kind.NOTHING)
     card = next((card for card in dealt if card.plan.key == choice.plan), None)
-    price = card and card.price(choice.interval)
+    price = card.price(choice.interval) if card else None
     if card is None or price is None:
         return None
     if subscription is None:

@@ -10,13 +10,14 @@ import contextlib
 import functools
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import Q
 from django.db.models.functions import Now
 from procrastinate import JobContext, exceptions, jobs
 from procrastinate.contrib.django import app
@@ -28,6 +29,7 @@ from procrastinate.types import JSONValue
 
 # The app's own manager belongs to the worker while one runs; deferring always uses Django's connection.
 _queue = JobManager(DjangoConnector())
+_rounds: dict[str, Callable[[], None]] = {}
 
 
 def task[**P, R](queue: str = "default") -> Callable[[Callable[P, R]], Task[P, R, P]]:
@@ -45,6 +47,7 @@ def periodic(cron: str, queue: str = "maint") -> Callable[[Callable[[], None]], 
 
         name = f"{function.__module__}.{function.__name__}"
         app.periodic(cron=cron)(app.task(name=name, queue=queue, lock=name, queueing_lock=name)(tick))
+        _rounds[name] = function
         return function
 
     return declare
@@ -84,6 +87,22 @@ def line(task: Task[Any, Any, Any]) -> list[tuple[dict[str, Any], bool]]:
     jobs_of = ProcrastinateJob.objects.filter(task_name=task.name, status__in=("todo", "doing"))
     due = jobs_of.exclude(status="todo", scheduled_at__gt=Now()).order_by("id")
     return [(args, status == "doing") for args, status in due.values_list("args", "status")]
+
+
+def quiet(besides: Collection[str]) -> bool:
+    """Say whether no job of other queues than these runs, or could with more room. One query."""
+    due = Q(status="doing") | Q(status="todo", scheduled_at=None) | Q(status="todo", scheduled_at__lte=Now())
+    return not ProcrastinateJob.objects.filter(due).exclude(queue_name__in=besides).exists()
+
+
+def rounds_between(before: datetime, after: datetime) -> list[Callable[[], None]]:
+    """Name the periodic functions of which at least one tick lies in (before, after], for whoever moves time."""
+    ticks = app.periodic_registry.periodic_tasks.values()
+    return [
+        _rounds[tick.task.name]
+        for tick in ticks
+        if tick.task.name in _rounds and tick.croniter.get_next(datetime, start_time=before) <= after
+    ]
 
 
 stopping = threading.Event()  # this worker was told to stop: a job that takes long ends as soon as it can

@@ -214,7 +214,7 @@ def start(data: Path, durable: bool = True) -> Server:
 def throw_away(data: Path) -> None:
     """Remove a data directory that no server is using, and what lies beside it."""
     shutil.rmtree(data, ignore_errors=True)
-    for beside in (".lock", ".log"):
+    for beside in (".lock", ".log", ".stripe.json"):
         data.with_name(data.name + beside).unlink(missing_ok=True)
 
 

@@ -231,6 +231,7 @@ WHITENOISE_KEEP_ONLY_HASHED_FILES = True  # pages link to no others, and compres
 # ---------------------------------------------------------------- the queue
 
 PROCRASTINATE_AUTODISCOVER_MODULE_NAME = "jobs"
+PROCRASTINATE_IMPORT_PATHS = ["oxygen_site.demo.moving"] if MOVABLE_CLOCK else []
 # A worker that has not given a sign of life for RESCUE_SECONDS is taken for dead, and its jobs go to the others.
 PROCRASTINATE_WORKER_DEFAULTS = {
     "concurrency": WORKER_JOBS,

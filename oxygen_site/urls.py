@@ -5,6 +5,7 @@ from django.urls import include, path
 
 from billing.api import router as billing_operations
 from oxygen_site.api import api
+from oxygen_site.demo import sandbox
 from oxygen_site.health import healthz, readyz
 from oxygen_site.metrics import metrics
 
@@ -20,3 +21,5 @@ urlpatterns = [
     path("accounts/", include("allauth.account.urls")),
     path("admin/", admin.site.urls),
 ]
+if sandbox.in_use():
+    urlpatterns.append(path("", include("oxygen_site.demo.urls")))

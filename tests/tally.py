@@ -27,9 +27,15 @@ DONE = (
     "model steps",
     "provider calls",
     "clock moves",
+    "deliveries from Stripe",
+    "lives of customers",
+    "payments killed",
     "runs ended",
 )
-NEVER = ("credits lost", "double captures", "cap overshoots", "runs that never end")
+NEVER = (
+    *("credits lost", "double captures", "cap overshoots", "runs that never end"),
+    *("double charges", "double grants", "credits that nobody paid for"),
+)
 WORDS = {*DONE, *NEVER}
 
 type Tally = Callable[[str, int], None]

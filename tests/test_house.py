@@ -112,6 +112,8 @@ ONLY = {
     ),
     "stripe": ("billing/payments/gateway.py",),
     "procrastinate": ("oxygen_site/jobs.py",),
+    # production has no demo: only the addresses, put together, ask whether it is there
+    "oxygen_site.demo": ("oxygen_site/demo/", "oxygen_site/urls.py", "oxygen_site/management/commands/up.py"),
     "httpx2": ("runs/providers/http.py", "oxygen_cli/"),
     "oxygen_site.sql": (
         "oxygen_site/transactions.py",
@@ -131,8 +133,9 @@ FLOORS = {
     "sandbox": ("sandbox",),
 }
 HALL = tuple(f"oxygen_site.{name}" for name in ("clock", "transactions", "jobs", "htmx", "sql", "api"))
-PUTS_TOGETHER = ("oxygen_site/urls.py", "oxygen_site/api.py")  # the hall's own work
+PUTS_TOGETHER = ("oxygen_site/urls.py", "oxygen_site/api.py", "oxygen_site/demo/")  # the hall's own work
 LIVES_IN_BOTH = "runs/management/"  # the demo goes through every floor
+MOVES_TIME = (LIVES_IN_BOTH, "oxygen_site/demo/")  # the story of its past, and the page of its present
 
 
 @rule("billing/views/overview.py", "from billing import ledger")
@@ -147,7 +150,7 @@ def only_the_named_import_what_moves_credits_money_or_jobs(source: Source) -> It
 
 @rule("billing/usage.py", "def f():\n    from runs.models import Run")
 def each_floor_imports_only_what_is_below_it(source: Source) -> Iterator[str]:
-    if not in_rooms(source, *ROOMS) or source.path in PUTS_TOGETHER or source.path.startswith(LIVES_IN_BOTH):
+    if not in_rooms(source, *ROOMS) or source.path.startswith((*PUTS_TOGETHER, LIVES_IN_BOTH)):
         return
     for name in imports(source):
         if name.partition(".")[0] in ROOMS and not any(within(name, floor) for floor in FLOORS[source.room]):
@@ -260,7 +263,7 @@ def time_is_read_through_clock_alone(source: Source) -> Iterator[str]:
 
 @rule("runs/lifecycle.py", "from oxygen_site import clock\nclock.advance(by)")
 def only_the_demo_moves_the_clock(source: Source) -> Iterator[str]:
-    if in_rooms(source, "billing", "runs", "oxygen_site") and not source.path.startswith(LIVES_IN_BOTH):
+    if in_rooms(source, "billing", "runs", "oxygen_site") and not source.path.startswith(MOVES_TIME):
         moved = {f"oxygen_site.clock.{verb}" for verb in ("begin", "advance", "catch_up")}
         yield from (f"imports {name}" for name in imports(source) if name in moved)
         yield from (f"line {call.lineno}: {name}" for name, call in calls(source) if f"oxygen_site.{name}" in moved)
@@ -362,6 +365,16 @@ MORE = [
     (each_floor_imports_only_what_is_below_it, "runs/worker.py", "import sandbox.providers", 1),
     (each_floor_imports_only_what_is_below_it, "runs/views.py", "from billing import usage", 1),
     (each_floor_imports_only_what_is_below_it, "runs/views.py", "from billing import access, balance", 0),
+    (each_floor_imports_only_what_is_below_it, "oxygen_site/demo/views.py", "from billing.access import org_page", 0),
+    (each_floor_imports_only_what_is_below_it, "oxygen_site/health.py", "from billing.access import org_page", 1),
+    (only_the_demo_moves_the_clock, "oxygen_site/demo/moving.py", "from oxygen_site.clock import advance", 0),
+    (only_the_demo_moves_the_clock, "oxygen_site/jobs.py", "from oxygen_site.clock import advance", 1),
+    (
+        only_the_named_import_what_moves_credits_money_or_jobs,
+        "billing/jobs.py",
+        "from oxygen_site.demo import moving",
+        1,
+    ),
     (each_floor_imports_only_what_is_below_it, "oxygen_cli/main.py", "from oxygen_site.clock import clock", 1),
     (operations_take_of_the_api_only_what_is_shared, "runs/views.py", "from oxygen_site.api import Data", 1),
     (operations_take_of_the_api_only_what_is_shared, "runs/api.py", "from oxygen_site.api import Data, may", 0),

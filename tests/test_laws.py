@@ -122,14 +122,23 @@ def sold_to(org: Organization, alice: User) -> None:
         start=now,
         **{"end": now, "first": 5, "credits": 5, "level": 5, "paid_at": now, "given_until": now, **cents},
     )
+    Invoice.objects.create(
+        stripe_id="in_1",
+        org=org,
+        reading=1,
+        status="paid",
+        created_at=now,
+        currency="usd",
+        total=100,
+        tax=0,
+        amount_paid=100,
+        amount_due=0,
+    )
     AutoTopUp.objects.create(org=org, threshold=5, pack=pack, monthly_max=100)
     StripeEvent.objects.create(
         id="evt_1", type="invoice.paid", object="in_1", created_at=now, received_at=now, state="received", payload={}
     )
     StripeCheck.objects.create(at=now, caught_up=0)
-    Invoice.objects.create(
-        stripe_id="in_1", org=org, reading=1, status="paid", total=100, currency="usd", created_at=now
-    )
 
 
 def ask(sql: str, facts: dict[str, Any] | None = None) -> list[tuple[Any, ...]]:

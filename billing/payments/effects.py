@@ -54,7 +54,8 @@ def invoice_read(
 ) -> None:
     """Take down what an invoice says: a paid one gives what it paid for; an open or void one tells who waits for it."""
     org = _locked(customer).org
-    invoices.keep(org, number, invoice, prices.known)
+    if not invoices.keep(org, number, invoice, prices.known):
+        return  # a later look was here before, and told more
     _tell_subscription(invoice)
     _tell_change(org, invoice)
     _tell_purchase(org, invoice)

@@ -158,14 +158,6 @@ def payment(id: str) -> facts.Payment:
         return readings.payment(intent, back, disputed)
 
 
-def payment_behind(kind: str, id: str) -> str:
-    """Say which payment a charge, refund, dispute or payment is about; "" where it is about none."""
-    if kind == "payment_intent":
-        return id
-    with _stripe() as v:
-        return readings.id_of(_plain(getattr(v, f"{kind}s").retrieve(id))["payment_intent"])
-
-
 def session(id: str) -> facts.Session:
     with _stripe() as v:
         return readings.session(_plain(v.checkout.sessions.retrieve(id)))

@@ -220,6 +220,8 @@ def _invoice(id: str) -> None:
             if not effects.is_known(earlier):
                 look("invoice", earlier)  # what an upgrade adds is counted from what was paid for before it
     intention(partial(effects.invoice_read, customer, number, invoice, prices, payment))
+    if invoice.subscription and invoice.status == "paid":
+        look("subscription", invoice.subscription)  # which has begun, changed or gone on with it
 
 
 def _subscription(id: str) -> None:

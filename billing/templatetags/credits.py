@@ -1,5 +1,7 @@
 """How numbers are written: credits and counts by `credits`, shares by `percent`, money by `money`; not otherwise.
 
+`extent` draws a share instead, as a length in an SVG.
+
 Credits show the decimals they have and no more; down a column all show as many as the longest, which `places` finds:
 `{% with decimals=rows|places %}…{{ row|credits:decimals }}`. Money is in minor units, and shows all its currency has.
 """
@@ -40,6 +42,12 @@ def percent(share: Decimal | None) -> str:
 def minor_digits(currency: str) -> int:
     """Say how many decimals a currency has."""
     return MINOR_DIGITS.get(currency, 2)
+
+
+@register.filter
+def extent(share: Decimal) -> str:
+    """Give a share of 1 as a length in an SVG."""
+    return f"{share * 100:.3f}%"
 
 
 @register.filter

@@ -6,7 +6,8 @@ Bracketed forms in, JSON out; `Authorization: Bearer sk_test_…`, `Stripe-Versi
 Webhooks are signed and sent to the endpoints made by the API. What this Stripe does not know it refuses, in words.
 `/_emu/…` is the control API (`control.py` says what it takes): time, payments that fail, disputes, faults, the post.
 
-Money is integers of minor units, shares are exact fractions. The state is in memory and gone with the process.
+Money is integers of minor units, shares are exact fractions. What it knows is in memory, and gone with the process
+unless it is told to `--keep` it in a file.
 """
 
 API_VERSION = "2026-10-28.endive"

@@ -1,4 +1,4 @@
-"""`python -m sandbox.stripe --port N [--with-parent]`: serve until stopped; port 0 takes a free one."""
+"""`python -m sandbox.stripe --port N [--keep FILE] [--with-parent]`: serve until stopped; port 0 takes a free one."""
 
 import argparse
 import asyncio
@@ -7,10 +7,12 @@ import logging
 import os
 import socket
 import sys
+from pathlib import Path
 
 import uvicorn
 
 from sandbox.stripe.app import stripe
+from sandbox.stripe.keeping import Unreadable
 
 
 async def _stop_with_parent(server: uvicorn.Server) -> None:
@@ -33,6 +35,7 @@ def main() -> None:
         description="A local Stripe, on loopback only. No real money.",
     )
     parser.add_argument("--port", type=int, required=True, help="0 takes a free one")
+    parser.add_argument("--keep", type=Path, metavar="FILE", help="read all that is known from FILE, and keep it there")
     parser.add_argument(
         "--with-parent",
         action="store_true",
@@ -46,9 +49,13 @@ def main() -> None:
     # asyncio sees to this only where the protocol is named; without it each answer waits 40 ms for an acknowledgement.
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     base = f"http://127.0.0.1:{listening.getsockname()[1]}"
+    try:
+        app = stripe(base, options.keep)
+    except (OSError, Unreadable) as reason:
+        sys.exit(str(reason))
     print(base, flush=True)
     config = uvicorn.Config(
-        stripe(base),
+        app,
         log_level="warning",
         access_log=False,
         lifespan="on",

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from urllib.parse import parse_qsl
 
 from starlette.applications import Starlette
@@ -13,6 +14,7 @@ from starlette.routing import Route
 
 from sandbox.stripe import bills, catalog, clocks, control, credit_notes, pages, portal
 from sandbox.stripe.desk import Desk
+from sandbox.stripe.keeping import Book
 from sandbox.stripe.operations import operation
 from sandbox.stripe.refusals import Refusal
 from sandbox.stripe.state import Json, World
@@ -28,17 +30,23 @@ def account(world: World, asked: Json) -> Json:
     return {"id": "acct_sandbox", "object": "account", "country": "US", "default_currency": "usd", "email": None}
 
 
-def stripe(base: str) -> Starlette:
-    """A Stripe in which nothing has happened yet; `base` is its own address."""
+def stripe(base: str, keep: Path | None = None) -> Starlette:
+    """A Stripe in which nothing has happened yet, or what the file `keep` tells; `base` is its own address."""
     desk = Desk(base)
+    book = Book(desk, keep) if keep else None
+    if book:
+        book.open()
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         posting = asyncio.create_task(desk.post.run())
+        writing = asyncio.create_task(book.write()) if book else None
         yield
         posting.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await posting
+        if book and writing:
+            await book.close(writing)
 
     def page(path: str, shown: Shown, pressed: Pressed) -> Route:
         async def answer(request: Request) -> Response:

@@ -141,6 +141,11 @@ def pending_line(world: World, item: Json) -> Json:
     )
 
 
+def next_due(world: World) -> int | None:
+    """Say when the main line has something to do next."""
+    return min((due.at for due in _due(world, None)), default=None)
+
+
 def catch_up(world: World, clock: str | None, until: int) -> None:
     """Do all that has come due on one line of time."""
     while True:

@@ -1,8 +1,9 @@
 """The control API: what a test or the demo makes happen that Stripe's own API cannot. JSON in, JSON out, no key.
 
-`GET /_emu` tells the state. `POST /_emu/…`: `clock` {to | by} moves the main time forwards and does what comes due ·
-`settings` {fail_next_payments: [decline codes], tax_percent, after_retries} · `disputes` {charge, reason, amount,
-inquiry} opens one, {dispute, outcome: won | lost} closes it · `refunds` {charge, amount} as from the dashboard,
+`GET /_emu` tells the state: the time, when something comes due next, how many webhooks are on their way. `POST
+/_emu/…`: `begin` {at} sets the main time while nobody is a customer · `clock` {to | by} moves it forwards and does what
+comes due · `settings` {fail_next_payments: [decline codes], tax_percent, after_retries} · `disputes` {charge, reason,
+amount, inquiry} opens one, {dispute, outcome: won | lost} closes it · `refunds` {charge, amount} as from the dashboard,
 {fail: refund} · `customers` {delete} · `webhook` {url, secret, enabled_events} · `post` {any of webhooks.Habits} ·
 `redeliver` {event, times} · `faults` {kind, times, path, method, seconds} (faults.py says which kinds) · `reset` {}.
 `GET /_emu/requests` is the log of requests, `GET /_emu/deliveries` what the post did, `GET /_emu/objects` all there is.
@@ -33,6 +34,14 @@ def clock(desk: Desk, asked: Json) -> Json:
     clocks.catch_up(world, None, until)
     world.offset = until - int(time.time())
     return {"now": until}
+
+
+def begin(desk: Desk, asked: Json) -> Json:
+    """Choose what time it is, also an earlier one, while nobody is a customer yet."""
+    if desk.world.all("customer"):
+        raise Refusal("Somebody is a customer already: time only moves forwards.", param="at")
+    desk.world.offset = int(asked["at"]) - int(time.time())
+    return {"now": desk.world.real()}
 
 
 def settings(desk: Desk, asked: Json) -> Json:
@@ -105,6 +114,8 @@ def state(desk: Desk) -> Json:
     world = desk.world
     return {
         "now": world.real(),
+        "next_due": clocks.next_due(world),
+        "pending": desk.post.pending(),
         "objects": {kind: len(objects) for kind, objects in world.kinds.items()},
         "settings": asdict(world.settings),
         "post": asdict(desk.post.habits),
@@ -118,6 +129,7 @@ def objects(desk: Desk) -> Json:
 
 
 VERBS: dict[str, Verb] = {
+    "begin": begin,
     "clock": clock,
     "settings": settings,
     "disputes": dispute,

@@ -23,12 +23,13 @@ from sandbox.stripe.webhooks import Habits, Post
 
 @dataclass
 class Kept:
-    """The first answer to an idempotency key; none while it is being made."""
+    """The first answer to an idempotency key; while it is busy, whoever asks again is told to wait."""
 
     fingerprint: str
     status: int = 0
     body: bytes = b""
     request: str = ""
+    busy: bool = True
 
 
 @dataclass
@@ -117,10 +118,12 @@ class Desk:
             if key:
                 del self.keys[key]
             raise
+        if key:
+            self.keys[key].status, self.keys[key].body = status, body
         if fault and fault.kind == "slow":
             await asyncio.sleep(fault.seconds)
         if key and key in self.keys:
-            self.keys[key].status, self.keys[key].body = status, body
+            self.keys[key].busy = False
         return status, body, False
 
     def _do(self, method: str, path: str, sent: dict[str, Any], entry: Json) -> bytes:
@@ -152,7 +155,7 @@ def _again(kept: Kept, key: str, print_of: str) -> tuple[int, bytes, bool]:
             kind="idempotency_error",
             keeps=False,
         )
-    if not kept.status:
+    if kept.busy:
         raise Refusal(
             "There is currently another in-progress request using this Idempotent Key (that probably means you"
             " submitted twice, and the other request is still going through).",

@@ -72,9 +72,11 @@ class Post:
         self.habits = Habits()
         self.letters: list[Letter] = []
         self._news = asyncio.Event()
+        self.changed = asyncio.Event()  # something was done since this was cleared, here or in the world
 
     def collect(self) -> None:
-        """Take what events have left to be sent."""
+        """Take what events have left to be sent. Called after all that is done."""
+        self.changed.set()
         for event, endpoint in self.world.outgoing:
             self.send(event, endpoint)
         self.world.outgoing.clear()
@@ -108,10 +110,13 @@ class Post:
             for _ in range(times):
                 self.send(event, endpoint["id"])
 
+    def pending(self) -> int:
+        return sum(not each.done for each in self.letters)
+
     def account(self) -> Json:
         """What was sent, and what is still to be."""
         return {
-            "pending": sum(not each.done for each in self.letters),
+            "pending": self.pending(),
             "letters": [
                 {
                     "event": each.event,
@@ -136,6 +141,7 @@ class Post:
                         await asyncio.wait_for(self._news.wait(), self._pause())
                     continue
                 await self._deliver(client, letter)
+                self.changed.set()
 
     def _next(self) -> Letter | None:
         now = time.monotonic()

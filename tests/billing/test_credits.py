@@ -5,7 +5,7 @@ from decimal import Decimal
 import pytest
 from django.template import Context, Template
 
-from billing.templatetags.credits import credits, money, percent, places, price_tag
+from billing.templatetags.credits import credits, extent, money, percent, places, price_tag
 
 
 @pytest.mark.parametrize(
@@ -64,3 +64,10 @@ def test_an_amount_nobody_knows_is_not_nothing() -> None:
 )
 def test_a_price_tag_leaves_out_what_is_nothing(minor: int, currency: str, text: str) -> None:
     assert price_tag(minor, currency) == text
+
+
+@pytest.mark.parametrize(
+    ("share", "drawn"), [("0", "0.000%"), ("0.00001", "0.001%"), ("0.5", "50.000%"), ("1", "100.000%")]
+)
+def test_a_share_is_drawn_as_long_as_it_is(share: str, drawn: str) -> None:
+    assert extent(Decimal(share)) == drawn

@@ -25,7 +25,12 @@ GROWTH, SCALE = (
 )
 YEARLY = Price("growth_year", plan=GROWTH.plan, interval="year", currency="usd")
 PACK = Price("pack", pack=Pack(id="pack", credits=Decimal(5000)), interval="once", currency="usd")
-PRICES = {"price_growth": GROWTH, "price_scale": SCALE, "price_yearly": YEARLY, "price_pack": PACK}
+PRICES: dict[str, Price] = {
+    "price_growth": GROWTH,
+    "price_scale": SCALE,
+    "price_yearly": YEARLY,
+    "price_pack": PACK,
+}
 
 
 def line(price: str, amount: int, **more: Any) -> facts.Line:

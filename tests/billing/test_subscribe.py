@@ -21,7 +21,7 @@ from tests.sandbox.stripe.local import Sandbox
 
 DECLINES = "4000000000000341"  # attaches, and fails when it is charged
 
-type Send = Callable[..., HttpResponse]
+type Send = Callable[..., Any]
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def visit(client: Client, alice: User, acme: Organization, sold: Sandbox) -> Sen
     """Alice's browser on Acme's plan page: `visit("preview", plan="scale")` posts, `visit()` reads."""
     client.force_login(alice)
 
-    def send(name: str = "subscribe", *, post: bool | None = None, htmx: str = "", **sent: Any) -> HttpResponse:
+    def send(name: str = "subscribe", *, post: bool | None = None, htmx: str = "", **sent: Any) -> Any:
         headers = {"HX-Request": "true", "HX-Target": htmx} if htmx else {}
         url = reverse(f"billing:{name}", args=[acme.slug])
         asks = client.post if (name != "subscribe" if post is None else post) else client.get
@@ -85,6 +85,14 @@ def test_looking_asks_stripe_nothing(visit: Send, sold: Sandbox) -> None:
         assert visit(name, post=False).status_code == 200
     assert visit("returned", post=False, session_id=Purchase.objects.get().session).status_code == 200
     assert len(sold.asked("GET") + sold.asked("POST")) == before
+
+
+def test_looking_costs_the_same_whatever_there_is(
+    visit: Send, sold: Sandbox, django_assert_max_num_queries: Any
+) -> None:
+    subscribed(visit, sold)
+    with django_assert_max_num_queries(16):
+        visit()
 
 
 def test_who_may_not_buy_sees_the_plans_and_whom_to_ask(visit: Send, client: Client, acme: Organization) -> None:

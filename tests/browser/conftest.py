@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from billing.models import User
 from oxygen_site.postgres import CLONE
 from runs.models import Run
 from runs.worker import drive_to_rest
+from tests.billing.payments.conftest import _local, local, sold  # noqa: F401  (fixtures)
 from tests.runs.conftest import _catalog_file, _providers, catalog, mixed, providers  # noqa: F401  (fixtures)
 
 os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"  # Playwright's own loop runs in this thread
@@ -88,12 +90,20 @@ def driven(run: Run) -> Run:
 
 @pytest.fixture
 def worker(providers: Any, fresh_database: str) -> Iterator[None]:  # noqa: F811
-    environment = os.environ | {"OXYGEN_SLICE_SECONDS": "1"}
-    with subprocess.Popen([sys.executable, "manage.py", "work"], cwd=CLONE, env=environment) as process:
+    with working(OXYGEN_SLICE_SECONDS="1"):
         yield
-        process.terminate()
+
+
+@contextmanager
+def working(**more: str) -> Iterator[None]:
+    """Have a worker at work on the test's database; `more` is for its environment."""
+    with subprocess.Popen([sys.executable, "manage.py", "work"], cwd=CLONE, env=os.environ | more) as process:
         try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            raise
+            yield
+        finally:
+            process.terminate()
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise

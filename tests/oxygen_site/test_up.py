@@ -1,5 +1,6 @@
 """One process tree: it serves, heals itself, drains, and leaves no process behind however it ends."""
 
+import json
 import os
 import signal
 import socket
@@ -10,10 +11,14 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import psycopg
 import pytest
 
 from oxygen_site import postgres
+from runs.management.demo.story import PACES
+from tests.sandbox.stripe.local import Sandbox
 
 HOST = "127.0.0.1"
 
@@ -21,15 +26,18 @@ HOST = "127.0.0.1"
 class Tree:
     """`manage.py up` on data of its own, and every process it began."""
 
-    def __init__(self, data: Path) -> None:
+    def __init__(self, data: Path, *arguments: str) -> None:
         self.data = data
         with socket.create_server((HOST, 0)) as listener:
             self.port = listener.getsockname()[1]
         environment = os.environ | {"OXYGEN_ENV": "demo", "OXYGEN_DATA": str(data)}
         del environment["DATABASE_URL"]
-        self.process = subprocess.Popen(
-            [sys.executable, "manage.py", "up", "--port", str(self.port)], cwd=postgres.CLONE, env=environment
-        )
+        command = [sys.executable, "manage.py", "up", *arguments, "--port", str(self.port)]
+        self.process = subprocess.Popen(command, cwd=postgres.CLONE, env=environment)
+
+    @property
+    def hook(self) -> str:
+        return f"http://{HOST}:{self.port}/stripe/webhook/"
 
     def answers(self) -> bool:
         try:
@@ -55,6 +63,7 @@ class Tree:
         conditions: dict[str, Callable[[], bool]] = {
             "serving": lambda: self.answers() and bool(self.processes("manage.py work")),
             "gone": lambda: not self.processes(),
+            "caught up": lambda: read(self.data, "SELECT ahead > '2 days' FROM ledger.clock_offset") == [(True,)],
         }
         deadline = time.monotonic() + 120
         while not conditions[what]():
@@ -70,8 +79,8 @@ def data() -> Iterator[Path]:
 
 
 @contextmanager
-def up(data: Path) -> Iterator[Tree]:
-    tree = Tree(data)
+def up(data: Path, *arguments: str) -> Iterator[Tree]:
+    tree = Tree(data, *arguments)
     try:
         tree.until("serving")
         yield tree
@@ -107,8 +116,74 @@ def test_killed_itself_it_takes_the_others_along(data: Path) -> None:
         tree.until("gone")
 
 
-def refusal(*arguments: str) -> str:
+# ---------------------------------------------------------------- the demo's Stripe
+
+LIVED = f"""
+import django; django.setup()
+from django.core.management import call_command
+from runs.management.demo import story
+story.WEEKS, story.PACES = 1, {dict.fromkeys(PACES, ((0, 0), (1, 1)))}
+story._open_ends = lambda until: []
+call_command("seed_demo")
+"""
+
+
+@pytest.fixture(scope="module")
+def lived(data: Path) -> Path:
+    """A demo whose past is a short one, from before there was a Stripe beside it."""
+    with up(data):
+        lives = os.environ | {"OXYGEN_ENV": "demo", "DATABASE_URL": postgres.url(data)}
+        subprocess.run([sys.executable, "-c", LIVED], cwd=postgres.CLONE, env=lives, check=True, capture_output=True)
+    return data
+
+
+@contextmanager
+def stripe(data: Path) -> Iterator[Sandbox]:
+    kept = json.loads(data.with_name(f"{data.name}.stripe.json").read_text())
+    seen = Sandbox(kept["base"])
+    yield seen
+    seen.http.close()
+    seen.judge.close()  # type: ignore[no-untyped-call]  # of the SDK
+
+
+def read(data: Path, sql: str) -> list[tuple[Any, ...]]:
+    with psycopg.connect(postgres.url(data)) as connection:
+        return connection.execute(sql.encode()).fetchall()
+
+
+BOUGHT = "SELECT org_id, stripe_id FROM billing_subscription ORDER BY stripe_id"
+THREE_DAYS = 3 * 24 * 3600
+
+
+def test_the_demos_stripe_ends_with_it_and_is_kept_at_its_address(lived: Path) -> None:
+    with up(lived, "--demo") as tree, stripe(lived) as before:
+        before.delivered()
+        assert [each.url for each in before.stripe.webhook_endpoints.list().data] == [tree.hook]
+        bought = read(lived, BOUGHT)
+        assert len(bought) == 5
+        before.order("clock", by=THREE_DAYS)
+        tree.process.send_signal(signal.SIGTERM)
+        assert tree.process.wait(30) == 0
+        assert tree.processes() == []
+    with up(lived, "--demo") as tree, stripe(lived) as again:
+        assert again.url == before.url
+        assert [each.url for each in again.stripe.webhook_endpoints.list().data] == [tree.hook]
+        assert len(again.stripe.subscriptions.list(params={"status": "all"}).data) == 5
+        assert read(lived, BOUGHT) == bought
+        tree.until("caught up")
+
+
+def test_a_stripe_that_lost_its_file_is_refused_in_one_sentence(lived: Path) -> None:
+    lived.with_name(f"{lived.name}.stripe.json").unlink()
+    refused = refusal("--demo", data=lived)
+    assert refused.splitlines()[-1].startswith("CommandError: The database knows cus_")
+
+
+def refusal(*arguments: str, data: Path | None = None) -> str:
     environment = os.environ | {"OXYGEN_ENV": "demo"}
+    if data:
+        environment["OXYGEN_DATA"] = str(data)
+        del environment["DATABASE_URL"]
     refused = subprocess.run(
         [sys.executable, "manage.py", "up", *arguments],
         cwd=postgres.CLONE,

@@ -18,7 +18,7 @@ from django.db import connection
 from billing import books, orgs
 from billing.models import Entry, Organization
 from runs.management.demo import cast, story
-from runs.management.demo.story import Given, Opened, Started, Taken
+from runs.management.demo.story import Given, Opened, Started, Subscribed, Taken
 from runs.models import Attempt, Run, Tool
 from runs.models.runs import NOT_CHARGED
 
@@ -135,6 +135,18 @@ def test_every_grant_of_the_story_has_a_key_of_its_own() -> None:
     given = [(act.org.name, act.source, act.at) for act in story.acts(BEGUN) if isinstance(act, Given)]
     assert len(given) == len(set(given)) > 40
     assert any(isinstance(act, Taken) for act in story.acts(BEGUN))
+
+
+def test_a_card_that_fails_was_put_in_so_long_ago_that_a_renewal_lies_behind_it() -> None:
+    (buyer,) = [buyer for buyer in cast.BUYERS if buyer.later_card == cast.FAILS]
+    subscribed = [act for act in story.acts(BEGUN) if isinstance(act, Subscribed)]
+    (act,) = [act for act in subscribed if act.org.name == buyer.org]
+    assert act.at + timedelta(days=31, hours=1) < BEGUN + timedelta(weeks=story.WEEKS) < act.at + timedelta(days=45)
+
+
+def test_every_buyer_is_of_the_cast() -> None:
+    assert {buyer.org for buyer in cast.BUYERS} <= {org.name for org in cast.ORGS}
+    assert {buyer.by for buyer in cast.BUYERS} <= {person.email for person in cast.PEOPLE}
 
 
 @pytest.mark.django_db

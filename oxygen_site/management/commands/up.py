@@ -1,5 +1,5 @@
 """Everything in one process tree: PostgreSQL where none is named, migrations, web server, worker; with `--demo` also
-the sandbox providers and the seed.
+the sandbox providers, a local Stripe unless a key of Stripe's is given, and the seed.
 
 A child that dies is started again, after longer and longer pauses. SIGTERM and Ctrl-C let requests and slices finish
 and leave no process behind; neither does a kill -9 of this one. In production the same parts run as services of their
@@ -26,12 +26,13 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import connections
 
 from oxygen_site import postgres
+from oxygen_site.demo import moving, sandbox
 
 HOST = "127.0.0.1"
 DRAIN = 20  # seconds for the requests, slices and calls in flight
 CALM = 30  # seconds of life after which a death is the first again
 LONGEST_PAUSE = 30
-PROVIDERS = "sandbox providers"
+PROVIDERS, STRIPE = SANDBOXES = "sandbox providers", "local Stripe"
 
 
 class Child:
@@ -51,7 +52,7 @@ class Child:
             self.command,
             cwd=settings.BASE_DIR,
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL if self.name == PROVIDERS else None,  # they only say where they are
+            stdout=subprocess.DEVNULL if self.name in SANDBOXES else None,  # they only say where they are
             start_new_session=True,  # the terminal's Ctrl-C comes to us, and from us in order
             preexec_fn=postgres.end_with_owner(signal.SIGTERM),
         )
@@ -109,7 +110,7 @@ class Command(BaseCommand):
                 time.sleep(0.2)
         except KeyboardInterrupt:
             self._say("Stopping.")
-        except postgres.Unavailable as reason:
+        except (postgres.Unavailable, sandbox.Apart) as reason:
             raise CommandError(str(reason)) from None
         finally:
             self._stop_all()
@@ -120,47 +121,70 @@ class Command(BaseCommand):
             self.server = postgres.start(postgres.demo())
             os.environ["DATABASE_URL"] = self.server.url
         call_command("migrate", verbosity=0)
-        for connection in connections.all():
-            connection.close()
-            connection.close_pool()  # type: ignore[attr-defined]
+        _let_go_of_the_database()
         _collect_static()
-        told = ""
+        told = stripe = ""
         if demo:
             if "OXYGEN_PROVIDERS_URL" not in os.environ:
                 providers = _free_port()
                 os.environ["OXYGEN_PROVIDERS_URL"] = f"http://{HOST}:{providers}"
-                self._child(PROVIDERS, "-m", "sandbox.providers", "--port", str(providers))
-                _wait_for(providers)
-            told = self._seed()
+                self._wait_for(providers, self._child(PROVIDERS, "-m", "sandbox.providers", "--port", str(providers)))
+            if not os.environ.get("STRIPE_SECRET_KEY"):
+                stripe = self._stripe()
+            self._manage("sync_plans")
+            told = self._manage("seed_demo")
+        if stripe:
+            sandbox.register(stripe, f"http://{HOST}:{port}")
+            if behind := moving.bring_together(stripe):
+                self._say(behind)
+        _let_go_of_the_database()
         self._child("worker", "manage.py", "work")
-        self._child("web server", "-m", "gunicorn", "oxygen_site.wsgi", f"--bind={HOST}:{port}", *GUNICORN)
-        _wait_for(int(port))
+        web = self._child("web server", "-m", "gunicorn", "oxygen_site.wsgi", f"--bind={HOST}:{port}", *GUNICORN)
+        self._wait_for(int(port), web)
         self._say(f"\nOxygen Billing is at http://localhost:{port}/ (Ctrl-C stops it).\n{told}")
 
-    def _child(self, name: str, *arguments: str) -> None:
+    def _child(self, name: str, *arguments: str) -> Child:
         self.children.append(Child(name, [sys.executable, *arguments], self._say))
+        return self.children[-1]
 
-    def _seed(self) -> str:
-        """Run in a process of its own, so that Ctrl-C can end it anywhere. It says on stdout who can sign in."""
-        seed = subprocess.Popen(
-            [sys.executable, "manage.py", "seed_demo"],
+    def _stripe(self) -> str:
+        """Start the local Stripe that belongs to this database, for every process from now on; answer its address."""
+        sandbox.begin()
+        number = sandbox.port()
+        base = f"http://{HOST}:{number}"
+        arguments = ("-m", "sandbox.stripe", "--port", str(number), "--keep", str(sandbox.file()))
+        self._wait_for(number, self._child(STRIPE, *arguments))
+        sandbox.check(base)
+        _let_go_of_the_database()
+        os.environ |= {
+            "STRIPE_API_BASE": base,
+            "STRIPE_ALLOW_SANDBOX": "1",
+            "STRIPE_SECRET_KEY": sandbox.KEY,
+            "STRIPE_WEBHOOK_SECRETS": sandbox.SECRET,
+        }
+        return base
+
+    def _manage(self, command: str) -> str:
+        """Run in a process of its own, so that Ctrl-C can end it anywhere; answer what it says on stdout."""
+        process = subprocess.Popen(
+            [sys.executable, "manage.py", command],
             cwd=settings.BASE_DIR,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             text=True,
             preexec_fn=postgres.end_with_owner(signal.SIGKILL),
         )
-        told, _ = seed.communicate()
-        if seed.returncode:
-            raise CommandError("The demo could not be seeded; the reason is above.")
+        told, _ = process.communicate()
+        if process.returncode:
+            raise CommandError(f"{command} failed; the reason is above.")
         return told
 
     def _stop_all(self) -> None:
         for reason in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(reason, signal.SIG_IGN)
-        # Last started, first asked: the worker's calls in flight still find their providers, everybody the database.
+        # Last started, first asked: the worker's calls in flight still find who answers, everybody the database.
         deadline = time.monotonic() + DRAIN
-        working = [child for child in self.children if child.name != PROVIDERS]
+        working = [child for child in self.children if child.name not in SANDBOXES]
         for group in (working, [child for child in self.children if child not in working]):
             for child in group:
                 child.ask_to_stop()
@@ -168,6 +192,19 @@ class Command(BaseCommand):
                 child.wait(deadline)
         if self.server is not None:
             self.server.stop()
+
+    def _wait_for(self, port: int, child: Child, seconds: float = 60) -> None:
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            if child.process is None or child.process.poll() is not None:
+                raise CommandError(f"The {child.name} did not start; the reason is above.")
+            try:
+                socket.create_connection((HOST, port), timeout=1).close()
+            except OSError:
+                time.sleep(0.1)
+            else:
+                return
+        raise CommandError(f"Nothing answers on port {port} after {seconds:g} seconds; the reason is above.")
 
     def _say(self, line: str) -> None:
         self.stdout.write(line)
@@ -206,16 +243,11 @@ def _free_port() -> int:
     return port
 
 
-def _wait_for(port: int, seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        try:
-            socket.create_connection((HOST, port), timeout=1).close()
-        except OSError:
-            time.sleep(0.1)
-        else:
-            return
-    raise CommandError(f"Nothing answers on port {port} after {seconds:g} seconds; the reason is above.")
+def _let_go_of_the_database() -> None:
+    """Before the children begin: this process watches them and asks nothing more."""
+    for connection in connections.all():
+        connection.close()
+        connection.close_pool()  # type: ignore[attr-defined]
 
 
 def _collect_static() -> None:

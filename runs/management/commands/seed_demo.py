@@ -24,13 +24,14 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 
 from billing import ledger, orgs
+from billing.cycles import credit_month
 from billing.jobs import expire_due
 from billing.models import Agency, Organization, Role, User
 from oxygen_site import clock
 from oxygen_site.transactions import Refused, intention
 from runs import accounts, lifecycle, tables, today, worker
-from runs.management.demo import cast, story
-from runs.management.demo.story import Act, Given, Opened, Started, Taken
+from runs.management.demo import buyers, cast, story
+from runs.management.demo.story import Act, Given, Opened, Started, Subscribed, Taken
 from runs.models import Capability, Column, Fill, Provider, Run, Table, WorkflowTemplate
 
 DATA = settings.BASE_DIR / "sandbox" / "data"
@@ -59,6 +60,7 @@ class Command(BaseCommand):
         begun = _begin() if acme is None else acme.created_at.replace(second=0, microsecond=0)
         if not Table.objects.filter(org=acme, name=cast.WORLDWIDE.name).exists():  # the first thing of the present
             self._live(begun)
+        buyers.buy()
         _keep_one_live(Organization.objects.get(slug="acme"))
         for person in cast.PEOPLE:
             self.stdout.write(f"  {person.email:24} {person.who}")
@@ -74,10 +76,13 @@ class Command(BaseCommand):
                 self._say(f"Living through week {week + 1} of {story.WEEKS}.")
                 for _, daily in groupby(acts, lambda act: act.at.date()):
                     expire_due()
+                    buyers.follow()
                     for act in daily:
                         _perform(act)
             clock.catch_up()
             expire_due()
+            buyers.follow()
+        _count_free_months()
 
     def _say(self, line: str) -> None:
         """Progress goes to standard error; who can sign in, to standard output."""
@@ -85,11 +90,20 @@ class Command(BaseCommand):
         self.stderr.flush()
 
 
+def _count_free_months() -> None:
+    """Let the free plan begin with each org's next credit month: until now the story's own grants stand for it."""
+    now = clock.clock()
+    for org in Organization.objects.filter(free_until=None):
+        org.free_until = credit_month(org.created_at, now)[1]
+        intention(partial(org.save, update_fields=["free_until"]))
+
+
 def _begin() -> datetime:
     """Go back to the first full minute of the demo's weeks."""
     now = clock.begin(timedelta(weeks=story.WEEKS))
     begun = now.astimezone(UTC).replace(second=0, microsecond=0) + timedelta(minutes=1)
     clock.advance(begun - now)
+    buyers.begin(begun)
     return begun
 
 
@@ -145,6 +159,8 @@ def _perform(act: Act) -> None:
             _open(act)
         case Given():
             _give(act)
+        case Subscribed():
+            buyers.buy(act.org.name)
         case Taken() if ahead > LATE:
             _take(act)
         case Started() if ahead > LATE:

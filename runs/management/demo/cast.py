@@ -41,6 +41,19 @@ class Filling(NamedTuple):
     weight: int
 
 
+class Buyer(NamedTuple):
+    """Who subscribes to what. `later_card` takes the card's place afterwards, `next_plan` comes at the renewal."""
+
+    org: str
+    by: str
+    plan: str
+    interval: str = "month"
+    card: str = "4242424242424242"
+    later_card: str = ""
+    next_plan: str = ""
+    days: int = 0  # how long ago
+
+
 PEOPLE = (
     Person("alice@acme.example", "Alice Adler", "owner of Acme"),
     Person("bob@acme.example", "Bob Brennan", "member of Acme: starts runs, steers his own"),
@@ -106,6 +119,16 @@ CLIENTS = (
     Org("Solace Dental Partners", "America/Chicago", "new"),
 )
 ORGS = (ACME, GLOBEX, *CLIENTS)
+
+FAILS = "4000000000000341"  # can be saved, and says no to every charge
+HARRIET = "harriet@harbor.example"
+BUYERS = (
+    Buyer("Acme", "alice@acme.example", "starter", days=17),
+    Buyer("Northwind Labs", HARRIET, "growth", "year", "5555555555554444", days=38),
+    Buyer("Tamarind Robotics", HARRIET, "scale", next_plan="growth"),
+    Buyer("Calder Studio", HARRIET, "starter", days=9),
+    Buyer("Quillon Foods", HARRIET, "starter", later_card=FAILS, days=33),
+)
 
 WORLDWIDE = List("worldwide-accounts.csv", "Worldwide accounts", "companies")
 LISTS = (

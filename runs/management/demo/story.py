@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 
-from runs.management.demo.cast import ACME, FILLINGS, LISTS, ORGS, Filling, List, Org
+from runs.management.demo.cast import ACME, BUYERS, FILLINGS, LISTS, ORGS, Filling, List, Org
 
 WEEKS = 6
 # How many runs a day somebody starts, as (weekday, weekend) shares of a hundred; how many rows a run has.
@@ -71,14 +71,23 @@ class Started:
     then: str = ""
 
 
-type Act = Opened | Given | Taken | Started
+@dataclass(frozen=True)
+class Subscribed:
+    """Somebody subscribes for the organization, as `cast.BUYERS` tells."""
+
+    at: datetime
+    org: Org
+
+
+type Act = Opened | Given | Taken | Started | Subscribed
 
 
 def acts(begun: datetime) -> list[Act]:
     """All that happens from `begun` to the demo's present, WEEKS later."""
     until = begun + timedelta(weeks=WEEKS)
     told = [act for org in ORGS for act in _life(org, begun, until)]
-    return sorted((act for act in (*told, *_acme(begun), *_open_ends(until)) if act.at < until), key=_when)
+    told += [*_acme(begun), *_open_ends(until), *_subscribers(begun, until)]
+    return sorted((act for act in told if act.at < until), key=_when)
 
 
 def _when(act: Act) -> datetime:
@@ -128,6 +137,14 @@ def _acme(begun: datetime) -> Iterator[Act]:
     yield Given(begun + timedelta(days=16, hours=5), ACME, 600, 4, "promo", "Webinar guests")
     yield Taken(begun + timedelta(days=18, hours=2), ACME, 120, "The same voucher was entered twice")
     yield Given(begun + timedelta(days=23, hours=4), ACME, 12000, 365, "top_up", "Paid by bank transfer")
+
+
+def _subscribers(begun: datetime, until: datetime) -> Iterator[Act]:
+    """Who subscribed before the demo's present. The others of `cast.BUYERS` do so at the end."""
+    for org in ORGS:
+        days = next((buyer.days for buyer in BUYERS if buyer.org == org.name), 0)
+        if days and until - timedelta(days=days) > begun + timedelta(hours=1):
+            yield Subscribed(until - timedelta(days=days), org)
 
 
 def _open_ends(until: datetime) -> Iterator[Act]:

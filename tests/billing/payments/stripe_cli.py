@@ -20,7 +20,7 @@ import pytest
 
 from billing.models import Customer, Grant, Organization, Price, StripeEvent
 from billing.payments import inbox
-from tests.billing.payments.conftest import SECRET, set_up
+from tests.billing.payments.conftest import SECRET, set_up_with
 from tests.runs.conftest import assert_books_hold
 from tests.sandbox.stripe.local import Sandbox
 
@@ -56,7 +56,7 @@ ENDS = {
 @pytest.fixture
 def local(_local: Sandbox, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
     """As for all tests of payments; only that the CLI's requests have no keys."""
-    with set_up(_local, settings, monkeypatch):
+    with set_up_with(_local, settings, monkeypatch, keyed=False):
         yield _local
 
 

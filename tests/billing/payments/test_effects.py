@@ -302,6 +302,18 @@ def test_an_earlier_look_does_not_overwrite_a_later_one(acme: Organization, cust
     assert back(acme) == 8000
 
 
+def test_an_earlier_look_at_an_invoice_does_not_ask_to_pay_what_was_paid_since(
+    acme: Organization, customer: Customer
+) -> None:
+    subscribed(customer)
+    bill = invoice("in_1", line("il_1", "starter_month", 80, at(), at(30)))
+    unpaid, earlier = replace(bill, status="open", amount_paid=0, paid_at=None, payment=""), next(readings)
+    told(customer, bill)
+    prices = bought.Prices(["price_starter_month"])
+    intention(lambda: effects.invoice_read(customer, earlier, unpaid, prices, None))
+    assert Subscription.objects.get().pay_url == ""
+
+
 def test_of_a_year_the_months_to_come_are_owed_first_and_not_given(acme: Organization, customer: Customer) -> None:
     subscribed(customer, "starter_year")
     bill = invoice("in_1", line("il_1", "starter_year", 1200, at(), at(365)))

@@ -217,9 +217,6 @@ def test_what_has_gone_back_of_a_payment_is_read_as_it_stands(sold: Sandbox) -> 
     dispute = sold.order("disputes", charge=charge.id)
     taken = gateway.payment(id)
     assert (taken.gone_back, taken.disputed) == (5500, True)
-    for kind, about in (("charge", charge.id), ("refund", refund["id"]), ("dispute", dispute["id"])):
-        assert gateway.payment_behind(kind, about) == id
-    assert gateway.payment_behind("payment_intent", id) == id
     sold.order("disputes", dispute=dispute["id"], outcome="won")
     assert gateway.payment(id) == seen
 

@@ -1,0 +1,91 @@
+"""A process is killed at each statement and each request to Stripe of each operation about money, and another goes on.
+
+The person presses again, or nobody does; what was left is taken up by the periodic jobs, and Stripe delivers what it
+has to tell. Then there is what there would have been: nothing charged twice, nothing given twice, nothing stuck. Where
+nobody presses again, it may also be that nothing was begun.
+"""
+
+import random
+from collections.abc import Callable
+from itertools import count
+
+import pytest
+
+from billing import books
+from billing.models import AutoTopUp, User
+from billing.payments import gateway
+from oxygen_site.transactions import Refused
+from tests.billing.payments.conftest import _local, local, sold  # noqa: F401
+from tests.chaos.killed import AFTER, BEFORE, BROKEN, Kill, killing
+from tests.chaos.payments import OPERATIONS, Place, Seen, Verb, more
+from tests.conftest import person
+from tests.effort import SEED, SOAK
+from tests.sandbox.stripe.local import Sandbox
+from tests.tally import Tally
+
+SAMPLE = 3  # kills of an operation in the tenth; in the whole all of them
+PRESSES_AGAIN = (
+    "subscribe",
+    "top_up",
+)  # a Checkout nobody was shown is given up: without a press, nothing is bought
+
+
+class Ground:
+    """Where one operation is done again and again, each time for a new org."""
+
+    def __init__(self, prepare: Callable[[Place], Verb], stripe: Sandbox, alice: User) -> None:
+        self.prepare, self.local, self.alice, self.numbers = prepare, stripe, alice, count()
+
+    def do(self, kill: Kill | None, *, begin: bool = True, again: bool = False) -> tuple[Seen, list[str], str]:
+        """Prepare an org, do it there, recover; answer what is there, the points passed, and which was struck."""
+        place = Place(self.local, self.alice, f"{self.prepare.__name__} {next(self.numbers)}")
+        verb = self.prepare(place)
+        with killing(kill, self.local) as seen:
+            if begin:
+                pressed(verb)
+        if again:
+            pressed(verb)
+        place.recover()
+        AutoTopUp.objects.update(on=False)  # the next org's turn
+        assert books.drifts(place.org.pk) == []
+        return place.seen(), seen.points, seen.struck
+
+
+def pressed(verb: Verb) -> None:
+    """Do it; a person reads a refusal and may press again."""
+    try:
+        verb()
+    except gateway.Unreachable:
+        pass  # a job, which is tried again
+    except Refused as refusal:
+        if refusal.code not in ("stripe_unreachable", "change_open", "already_subscribed"):
+            raise
+
+
+def kills(points: list[str]) -> list[Kill]:
+    """All ways to strike: before and after each point, and at each request to Stripe that its answer breaks."""
+    ways = [Kill(at, how) for at in range(len(points)) for how in (BEFORE, AFTER)]
+    return ways + [Kill(at, BROKEN) for at, point in enumerate(points) if point.startswith("POST")]
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_a_process_killed_anywhere_charges_and_gives_nothing_twice(name: str, sold: Sandbox, tally: Tally) -> None:  # noqa: F811
+    dice = random.Random(f"{SEED}:{name}")
+    ground = Ground(OPERATIONS[name], sold, person("Alice"))
+    meant, points, _ = ground.do(None)
+    assert meant["stuck"] == []
+    untouched, _, _ = ground.do(None, begin=False)
+    ways = kills(points)
+    for kill in ways if SOAK else dice.sample(ways, min(SAMPLE, len(ways))):
+        again = name in PRESSES_AGAIN or dice.random() < 0.5
+        there, _, struck = ground.do(kill, again=again)
+        about = (
+            f"{name}: {kill.how} {struck or 'nothing'}, point {kill.at}, {'' if again else 'not '}again, SEED={SEED}"
+        )
+        tally("payments killed", 1)
+        tally("double charges", more(there, meant, "charged"))
+        tally("double grants", more(there, meant, "grants"))
+        if not again and there == untouched:
+            continue
+        for what, rows in there.items():
+            assert rows == meant[what], f"{what} of {about}"
