@@ -260,6 +260,24 @@ def test_a_quote_that_no_longer_holds_is_answered_with_a_new_one(visit: Send, so
     assert visit("confirm", htmx="preview", **ticked, **shown(answer)).status_code == 200
 
 
+@pytest.mark.parametrize("ticked", [{"when": "renewal"}, {"plan": "starter"}, {"interval": "year"}])
+def test_a_button_does_not_do_what_is_no_longer_ticked(visit: Send, sold: Sandbox, ticked: dict[str, str]) -> None:
+    subscribed(visit, sold)
+    seen = {"plan": "scale", "interval": "month", "when": "now"}
+    answer = visit("confirm", **(seen | shown(visit("preview", **seen)) | ticked))
+    assert answer.status_code == 409
+    assert "Here is what that costs." in text(answer)
+    assert not PlanChange.objects.exclude(state="quoted").exists()
+
+
+def test_a_checkout_of_another_plan_than_was_shown_is_shown_first(visit: Send, sold: Sandbox) -> None:
+    quote = shown(visit("preview", plan="growth", interval="month"))
+    answer = visit("checkout", plan="scale", interval="month", **quote)
+    assert answer.status_code == 409
+    assert "Subscribe for $699.00 a month" in text(answer)
+    assert not Purchase.objects.exists()
+
+
 def test_a_quote_of_nobody_is_answered_with_a_new_one(visit: Send, sold: Sandbox) -> None:
     subscribed(visit, sold)
     for change in ("4d6f0b5e-0000-4000-8000-000000000000", "nonsense", ""):
