@@ -299,6 +299,7 @@ def test_an_upgrade_whose_card_is_declined_waits_and_can_be_dropped(
     said = visit().content.decode()
     assert "Pay it, or finish the check with your bank" in said
     assert "You are on <strong>Growth</strong>" in said
+    assert "Pay it or drop it, then choose another plan." in said
     assert "waits for its payment" in visit("overview", post=False).content.decode()
     visit("undo", change=change.pk)
     assert "Growth to Scale" not in visit().content.decode()
@@ -328,6 +329,7 @@ def test_a_failed_renewal_leads_to_its_payment(visit: Send, sold: Sandbox, acme:
         said = visit(name, post=False).content.decode()
         assert "The payment of Growth failed." in said
         assert 'href="https://invoice.example/1"' in said
+    assert "Once that is paid, the plan can be changed." in visit().content.decode()
 
 
 # ------------------------------------------------------------------ packs and the portal

@@ -17,6 +17,7 @@ from tests.sandbox.stripe.local import Sandbox
 
 PLAN, CREDITS, INVOICES = "/orgs/acme/subscribe/", "/orgs/acme/billing/", "/orgs/acme/billing/invoices/"
 SWITCH = re.compile("^Pay .* and switch now")
+SOON = 20_000
 FINISH = "Pay it, or finish the check with your bank"
 
 
@@ -54,10 +55,10 @@ class Buyer:
     local: Sandbox
 
     def see(self, words: str | re.Pattern[str]) -> None:
-        expect(self.page.get_by_role("main")).to_contain_text(words)
+        expect(self.page.get_by_role("main")).to_contain_text(words, timeout=SOON)
 
     def gone(self, heading: str) -> None:
-        expect(self.page.get_by_role("heading", name=heading)).to_have_count(0)
+        expect(self.page.get_by_role("heading", name=heading)).to_have_count(0, timeout=SOON)
 
     def press(self, name: str | re.Pattern[str]) -> None:
         self.page.get_by_role("button", name=name).click()
@@ -70,7 +71,7 @@ class Buyer:
         self.page.get_by_role("radio", name=re.compile(f"^{name}")).click()
         if not self.scripts:
             self.press("Show what it costs")
-        expect(self.preview).to_contain_text(wait)
+        expect(self.preview).to_contain_text(wait, timeout=SOON)
 
     @property
     def preview(self) -> Locator:
