@@ -31,18 +31,23 @@ def acme(site: str, alice: User) -> Organization:
 
 
 @pytest.fixture
-def shop(site: str, sold: Sandbox, acme: Organization) -> Iterator[Sandbox]:
-    """Stripe, whose events reach the site, where a worker applies them. In the end all are, and the books are clean."""
-    sold.order("webhook", url=f"{site}/stripe/webhook/", secret=SECRET)
+def clerk(site: str, local: Sandbox) -> Iterator[None]:
+    """A worker that can ask Stripe; it gets ready while the rest is set up."""
     with working(
         STRIPE_SECRET_KEY="sk_test_product",
         STRIPE_WEBHOOK_SECRETS=SECRET,
-        STRIPE_API_BASE=sold.url,
+        STRIPE_API_BASE=local.url,
         STRIPE_ALLOW_SANDBOX="true",
     ):
-        settle(sold)
-        yield sold
-        settle(sold)
+        yield
+
+
+@pytest.fixture
+def shop(clerk: None, site: str, sold: Sandbox, acme: Organization) -> Iterator[Sandbox]:
+    """Stripe, whose events reach the site, where a worker applies them. In the end all are, and the books are clean."""
+    sold.order("webhook", url=f"{site}/stripe/webhook/", secret=SECRET)
+    yield sold
+    settle(sold)
     assert not StripeEvent.objects.exclude(state__in=("applied", "ignored")).exists()
     assert books.drifts(acme.pk) == []
 
