@@ -3,6 +3,8 @@
 from dataclasses import replace
 
 import pytest
+from django.contrib.admin.utils import quote
+from django.db.models import Model
 from django.test import Client
 from django.urls import reverse
 
@@ -33,6 +35,11 @@ def customer(acme: Organization, sold: Sandbox) -> Customer:
     for event in gateway.events(acme.created_at):
         inbox.receive(event)
     return customer
+
+
+def page_of(row: Model, verb: str = "change") -> str:
+    """The admin's address of a row; Stripe's ids have underscores, which it writes in a manner of its own."""
+    return reverse(f"admin:billing_{row._meta.model_name}_{verb}", args=[quote(row.pk)])
 
 
 def replay(client: Client, *events: StripeEvent) -> str:
@@ -70,7 +77,7 @@ def test_an_events_page_shows_what_came_and_lets_nobody_change_it(
     client: Client, operator: User, customer: Customer
 ) -> None:
     event = StripeEvent.objects.get(type="invoice.paid")
-    page = reverse("admin:billing_stripeevent_change", args=[event.pk])
+    page = page_of(event)
     text = client.get(page).content.decode()
     assert "&quot;livemode&quot;: false" in text
     assert 'name="_save"' not in text
@@ -105,30 +112,28 @@ def test_what_is_parked_or_about_nothing_stays_and_it_is_said(
 # ------------------------------------------------------------------ the rest is read only
 
 
-@pytest.mark.parametrize("model", READ_ONLY.split())
 def test_nothing_can_be_added_changed_or_deleted(
-    model: str, client: Client, operator: User, customer: Customer, acme: Organization
+    client: Client, operator: User, customer: Customer, acme: Organization
 ) -> None:
     inbox.apply_waiting(customer.stripe_id)
-    listed = client.get(reverse(f"admin:billing_{model}_changelist"))
-    assert listed.status_code == 200
-    assert client.get(reverse(f"admin:billing_{model}_add")).status_code == 403
-    for row in listed.context["cl"].queryset[:1]:
-        assert client.get(reverse(f"admin:billing_{model}_change", args=[row.pk])).status_code == 200
-        for verb in ("change", "delete"):
-            assert client.post(reverse(f"admin:billing_{model}_{verb}", args=[row.pk])).status_code == 403
+    for model in READ_ONLY.split():
+        listed = client.get(reverse(f"admin:billing_{model}_changelist"))
+        assert listed.status_code == 200, model
+        assert client.get(reverse(f"admin:billing_{model}_add")).status_code == 403, model
+        for row in listed.context["cl"].queryset[:1]:
+            assert client.get(page_of(row)).status_code == 200, model
+            for verb in ("change", "delete"):
+                assert client.post(page_of(row, verb)).status_code == 403, model
 
 
-@pytest.mark.parametrize(
-    "model", ["customer", "subscription", "invoice", "payment", "paidperiod", "planchange", "purchase"]
-)
-def test_rows_are_searched_by_org(model: str, client: Client, operator: User, customer: Customer) -> None:
+def test_rows_are_searched_by_org(client: Client, operator: User, customer: Customer) -> None:
     inbox.apply_waiting(customer.stripe_id)
-    page = reverse(f"admin:billing_{model}_changelist")
-    assert client.get(page, {"q": "nobody"}).context["cl"].queryset.count() == 0
-    rows = client.get(page, {"q": "acme"}).context["cl"].queryset
-    assert {row.org.name for row in rows} <= {"Acme"}
-    assert rows.exists() == (model not in ("planchange", "purchase"))
+    for model in OF_AN_ORG.split():
+        page = reverse(f"admin:billing_{model}_changelist")
+        assert client.get(page, {"q": "nobody"}).context["cl"].queryset.count() == 0, model
+        rows = client.get(page, {"q": "acme"}).context["cl"].queryset
+        assert {row.org.name for row in rows} <= {"Acme"}
+        assert rows.exists() == (model not in ("planchange", "purchase")), model
 
 
 # ------------------------------------------------------------------ drift
@@ -139,7 +144,7 @@ def test_drift_is_shown_newest_first(client: Client, operator: User, customer: C
     jobs.compare_with_stripe()
     jobs.compare_with_stripe()
     assert [check.caught_up > 0 for check in client.get(reverse(CHECKS)).context["cl"].result_list] == [False, True]
-    page = reverse("admin:billing_stripecheck_change", args=[StripeCheck.objects.latest().pk])
+    page = page_of(StripeCheck.objects.latest())
     assert "here not taken down; at Stripe paid" in client.get(page).content.decode()
 
 
