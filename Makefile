@@ -3,7 +3,7 @@
 PYTHON_IN = .venv/bin/python
 PORT ?= 8000
 
-.PHONY: demo test soak bench lint lock clean chromium
+.PHONY: demo test soak stripe-cli bench lint lock clean chromium
 
 demo: .venv/.server
 	exec $(PYTHON_IN) manage.py up --demo --port $(PORT)
@@ -13,6 +13,10 @@ test: .venv/.dev chromium lint
 
 soak: .venv/.dev chromium
 	OXYGEN_SOAK=1 SEED=$(SEED) $(PYTHON_IN) -m pytest -n 2 --dist loadfile $(TESTS)
+
+# Stripe's own command line tool, fetched from npm for the run, tries the local Stripe and our inbox.
+stripe-cli: .venv/.dev
+	$(PYTHON_IN) -m pytest -n 2 tests/billing/payments/stripe_cli.py
 
 # Prints each figure beside its bar, and writes nothing: figures to quote go into docs/scaling.md by hand, from a quiet machine.
 bench: .venv/.dev

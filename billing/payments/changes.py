@@ -112,7 +112,7 @@ def _check(change: PlanChange, waiting: PlanChange | None) -> None:
 
 def _is_open(change: PlanChange) -> Refused:
     if change.state == State.UNPAID:
-        return Refused("change_open", "Another change waits for its payment. Pay it, or drop it first.")
+        return Refused("change_open", "A change waits for its payment already. Pay it, or drop it first.")
     return Refused("change_open", "Another change is being made. Wait until it is done.")
 
 

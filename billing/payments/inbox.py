@@ -213,7 +213,7 @@ def _invoice(id: str) -> None:
     customer = customer_of(invoice.customer)
     if invoice.subscription and not Subscription.objects.filter(pk=invoice.subscription).exists():
         look("subscription", invoice.subscription)  # whether it is the org's own decides what its invoice gives
-    prices = bought.Prices(line.price for line in invoice.lines)
+    prices = bought.Prices(line.price for line in invoice.lines if line.price)
     payment = gateway.payment(invoice.payment) if invoice.payment and invoice.status == "paid" else None
     if invoice.status == "paid":
         for earlier in sorted({line.credited for line in invoice.lines if line.credited} - {id}):

@@ -6,6 +6,7 @@ scripts; a refusal stands beside what was refused, and an expired quote is answe
 
 from dataclasses import replace
 from typing import Any
+from uuid import UUID
 
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
@@ -27,6 +28,7 @@ from oxygen_site.transactions import Refused
 
 INTERVALS = [(Price.Interval.MONTH.value, "Monthly"), (Price.Interval.YEAR.value, "Yearly")]
 NO_SUCH_PLAN = Refused("unknown_plan", "There is no such plan, or it cannot be paid like that.", 422)
+TICKED_ANOTHER = Refused("ticked_another", "Something else is ticked than what was shown. Here is what that costs.")
 
 
 @require_safe
@@ -49,6 +51,8 @@ def checkout(request: OrgRequest) -> HttpResponse:
     if not form.is_valid():
         return _quoted(request)
     choice = form.choice()
+    if form.cleaned_data["shown"] not in ("", f"{choice.plan}:{choice.interval}"):
+        return _quoted(request, TICKED_ANOTHER)
     try:
         bought = purchases.subscribe(request.org, request.user, choice.plan, choice.interval, _urls(request))
     except Refused as refusal:
@@ -63,6 +67,8 @@ def confirm(request: OrgRequest) -> HttpResponse:
     form = ChangeForm(request.POST)
     if not form.is_valid():
         return _quoted(request, Refused("no_quote", "Look at what the change costs first.", 409))
+    if _ticks_another(request, form.cleaned_data["change"]):
+        return _quoted(request, TICKED_ANOTHER)
     try:
         change = changes.confirm(request.org, request.user, form.cleaned_data["change"])
     except Refused as refusal:
@@ -117,6 +123,15 @@ def top_up(request: OrgRequest) -> HttpResponse:
 
 
 # ------------------------------------------------------------------ what is shown
+
+
+def _ticks_another(request: OrgRequest, change: UUID) -> bool:
+    """Say whether something else is ticked than what the quote is of: its button was not pressed for that."""
+    form = ChoiceForm(request.POST)
+    quoted = PlanChange.objects.filter(org=request.org, pk=change).select_related("new__plan").first()
+    if not form.is_valid() or quoted is None or quoted.new is None or quoted.new.plan is None:
+        return False
+    return form.choice() != (quoted.new.plan.key, quoted.new.interval, quoted.when)
 
 
 def _quoted(request: OrgRequest, refusal: Refused | None = None) -> HttpResponse:

@@ -260,6 +260,24 @@ def test_a_quote_that_no_longer_holds_is_answered_with_a_new_one(visit: Send, so
     assert visit("confirm", htmx="preview", **ticked, **shown(answer)).status_code == 200
 
 
+@pytest.mark.parametrize("ticked", [{"when": "renewal"}, {"plan": "starter"}, {"interval": "year"}])
+def test_a_button_does_not_do_what_is_no_longer_ticked(visit: Send, sold: Sandbox, ticked: dict[str, str]) -> None:
+    subscribed(visit, sold)
+    seen = {"plan": "scale", "interval": "month", "when": "now"}
+    answer = visit("confirm", **(seen | shown(visit("preview", **seen)) | ticked))
+    assert answer.status_code == 409
+    assert "Here is what that costs." in text(answer)
+    assert not PlanChange.objects.exclude(state="quoted").exists()
+
+
+def test_a_checkout_of_another_plan_than_was_shown_is_shown_first(visit: Send, sold: Sandbox) -> None:
+    quote = shown(visit("preview", plan="growth", interval="month"))
+    answer = visit("checkout", plan="scale", interval="month", **quote)
+    assert answer.status_code == 409
+    assert "Subscribe for $699.00 a month" in text(answer)
+    assert not Purchase.objects.exists()
+
+
 def test_a_quote_of_nobody_is_answered_with_a_new_one(visit: Send, sold: Sandbox) -> None:
     subscribed(visit, sold)
     for change in ("4d6f0b5e-0000-4000-8000-000000000000", "nonsense", ""):
@@ -281,6 +299,7 @@ def test_an_upgrade_whose_card_is_declined_waits_and_can_be_dropped(
     said = visit().content.decode()
     assert "Pay it, or finish the check with your bank" in said
     assert "You are on <strong>Growth</strong>" in said
+    assert "Pay it or drop it, then choose another plan." in said
     assert "waits for its payment" in visit("overview", post=False).content.decode()
     visit("undo", change=change.pk)
     assert "Growth to Scale" not in visit().content.decode()
@@ -310,6 +329,7 @@ def test_a_failed_renewal_leads_to_its_payment(visit: Send, sold: Sandbox, acme:
         said = visit(name, post=False).content.decode()
         assert "The payment of Growth failed." in said
         assert 'href="https://invoice.example/1"' in said
+    assert "Once that is paid, the plan can be changed." in visit().content.decode()
 
 
 # ------------------------------------------------------------------ packs and the portal

@@ -172,6 +172,22 @@ def test_a_second_subscription_is_paid_back_though_stripe_was_down_between(custo
     assert_paid_back()
 
 
+def test_a_bill_that_somebody_wrote_by_hand_at_stripe_gives_nothing(
+    customer: Customer, acme: Organization, sold: Sandbox
+) -> None:
+    received(*events())
+    v = sold.stripe
+    by_hand = {"customer": customer.stripe_id, "amount": 2000, "currency": "usd", "description": "An hour's help"}
+    v.invoice_items.create(params=by_hand)  # type: ignore[arg-type]
+    bill = v.invoices.create(params={"customer": customer.stripe_id, "pending_invoice_items_behavior": "include"})
+    v.invoices.finalize_invoice(bill.id)
+    card = v.customers.payment_methods.list(customer.stripe_id).data[0].id
+    v.invoices.pay(bill.id, params={"payment_method": card})
+    received(*events())
+    assert "failed" not in states().values()
+    assert given(acme) == [30000]
+
+
 def test_a_customer_deleted_at_stripe_is_closed(customer: Customer, sold: Sandbox) -> None:
     received(*events())
     sold.order("customers", delete=customer.stripe_id)
