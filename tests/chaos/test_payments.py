@@ -23,10 +23,7 @@ from tests.effort import SEED, effort
 from tests.sandbox.stripe.local import Sandbox
 from tests.tally import Tally
 
-PRESSES_AGAIN = (
-    "subscribe",
-    "top_up",
-)  # a Checkout nobody was shown is given up: without a press, nothing is bought
+PRESSES_AGAIN = ("subscribe", "top_up")  # a Checkout that nobody was shown is given up
 
 
 class Ground:
