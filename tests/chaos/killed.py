@@ -16,8 +16,7 @@ from django.db import connection
 from tests.sandbox.stripe.local import Judged, Sandbox
 
 BEFORE, AFTER = "killed before", "killed after"
-BROKEN = "the answer breaks"  # of a request to Stripe, and of the SDK's tries after it
-TRIES = 3
+BROKEN = "the answer breaks"  # of a request to Stripe; the SDK does not try such a one again
 
 
 class Killed(BaseException):
@@ -53,7 +52,7 @@ def killing(kill: Kill | None, local: Sandbox) -> Iterator[Seen]:
         seen.struck = point
         if kill.how == BROKEN:
             method, path = point.split()
-            local.order("faults", kind="lost", method=method, path=path, times=TRIES)
+            local.order("faults", kind="lost", method=method, path=path)
             return send()
         seen.dead = True
         if kill.how == AFTER:

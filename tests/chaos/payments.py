@@ -255,7 +255,7 @@ def top_up_by_itself(place: Place) -> Verb:
 def give_a_month_that_begins(place: Place) -> Verb:
     place.on("growth", "year")
     place.hear()
-    pass_time(place.local, days=31)
+    pass_time(place.local, days=35)  # its first free month has expired by then, however long months are
     return jobs.give_due
 
 

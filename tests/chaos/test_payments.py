@@ -19,15 +19,11 @@ from tests.billing.payments.conftest import _local, local, sold  # noqa: F401
 from tests.chaos.killed import AFTER, BEFORE, BROKEN, Kill, killing
 from tests.chaos.payments import OPERATIONS, Place, Seen, Verb, more
 from tests.conftest import person
-from tests.effort import SEED, SOAK
+from tests.effort import SEED, effort
 from tests.sandbox.stripe.local import Sandbox
 from tests.tally import Tally
 
-SAMPLE = 3  # kills of an operation in the tenth; in the whole all of them
-PRESSES_AGAIN = (
-    "subscribe",
-    "top_up",
-)  # a Checkout nobody was shown is given up: without a press, nothing is bought
+PRESSES_AGAIN = ("subscribe", "top_up")  # a Checkout that nobody was shown is given up
 
 
 class Ground:
@@ -77,7 +73,7 @@ def test_a_process_killed_anywhere_charges_and_gives_nothing_twice(name: str, so
     assert meant["stuck"] == []
     untouched, _, _ = ground.do(None, begin=False)
     ways = kills(points)
-    for kill in ways if SOAK else dice.sample(ways, min(SAMPLE, len(ways))):
+    for kill in dice.sample(ways, effort(len(ways))):
         again = name in PRESSES_AGAIN or dice.random() < 0.5
         there, _, struck = ground.do(kill, again=again)
         about = (
