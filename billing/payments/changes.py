@@ -302,11 +302,9 @@ def _charged(change: PlanChange, invoice: facts.Invoice | None) -> None:
         _record(change, state=State.FAILED, why="Stripe made no invoice for it, so the plan stayed as it was.")
         inbox.wake("subscription", change.subscription_id)
         return
-    why = invoice.why or ("Your bank asks you to confirm the payment." if invoice.needs_person else "")
     state = State.UNPAID if invoice.status == "open" else State.ASKED
-    _record(
-        change, state=state, invoice=invoice.id, why=why[:400], pay_url=invoice.url if state == State.UNPAID else ""
-    )
+    why, url = invoice.unpaid_because[:400], invoice.url if state == State.UNPAID else ""
+    _record(change, state=state, invoice=invoice.id, why=why, pay_url=url)
     inbox.wake("invoice", invoice.id)
 
 

@@ -86,7 +86,7 @@ def _tell_change(org: Organization, invoice: facts.Invoice) -> None:
     if invoice.status == "paid":
         change.state, change.why = PlanChange.State.APPLIED, ""
     elif invoice.status == "open" and (invoice.attempted or invoice.needs_person):
-        change.state, change.why, change.pay_url = PlanChange.State.UNPAID, invoice.why, invoice.url
+        change.state, change.why, change.pay_url = PlanChange.State.UNPAID, invoice.unpaid_because[:400], invoice.url
     elif invoice.status in ("void", "uncollectible"):
         change.state, change.why = PlanChange.State.FAILED, "It was not paid in time, so the plan stayed as it was."
     change.save(update_fields=["state", "why", "pay_url"])

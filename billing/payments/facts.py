@@ -49,6 +49,10 @@ class Invoice:
     why: str = ""  # the sentence of the last failed payment
     needs_person: bool = False  # the payment waits for an authentication
 
+    @property
+    def unpaid_because(self) -> str:
+        return self.why or ("Your bank asks you to confirm the payment." if self.needs_person else "")
+
 
 @dataclass(frozen=True)
 class Subscription:

@@ -120,6 +120,7 @@ class Buyer:
 
     def await_outcome(self, words: str | re.Pattern[str]) -> None:
         """Wait on the page that confirms: with scripts it looks again by itself."""
+        self.page.wait_for_url(re.compile("/return/"))
         if not self.scripts and self.page.get_by_role("button", name="Look again").count():
             self.press("Look again")
         self.see(words)

@@ -5,7 +5,7 @@ clean books: the fixture `shop` looks.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 
 import pytest
@@ -271,39 +271,40 @@ def test_invoices_have_their_document_and_lead_to_the_portal_and_back(customer: 
 
 
 def test_no_state_of_the_pages_has_anything_for_axe_to_find(
-    customer: Buyer, window: Open, acme: Organization, alice: User
+    buyer: Buyer, window: Open, acme: Organization, alice: User
 ) -> None:
-    looks = [
-        window(alice, color_scheme=theme, viewport={"width": width, "height": 900})
-        for theme in ("light", "dark")
-        for width in (1280, 390)
-    ]
+    sizes = [(theme, width) for theme in ("light", "dark") for width in (1280, 390)]
+    pages = [window(alice, color_scheme=theme, viewport={"width": width, "height": 900}) for theme, width in sizes]
 
-    def look(address: str, says: str) -> None:
-        for page in looks:
+    def look(address: str, says: str, act: Callable[[Buyer], object] | None = None) -> None:
+        for page in pages:
             page.goto(address)
-            sees = Buyer(page, True, customer.local)
-            if says == "Growth to Scale":
-                sees.see_upgrade()
-            sees.see(says)
+            eyes = Buyer(page, True, buyer.local)
+            if act:
+                act(eyes)
+            eyes.see(says)
             assert faults(page) == [], says
             assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), says
 
-    look(PLAN, "Growth to Scale")
+    settle(buyer.local)
+    look(PLAN, "You are on Free", lambda eyes: eyes.tick("Growth", "Subscribe to Growth"))
+    subscribed(buyer.local, acme, alice, "growth")
+    settle(buyer.local)
+    look(PLAN, "Growth to Scale", Buyer.see_upgrade)
     look(INVOICES, "Paid")
-    customer.page.goto(PLAN)
-    customer.schedule("Starter")
+    buyer.page.goto(PLAN)
+    buyer.schedule("Starter")
     look(PLAN, "Until then nothing changes.")
-    customer.local.order("settings", fail_next_payments=["card_declined"] * 2)
-    customer.upgrade()
-    customer.await_outcome("The payment is not finished")
-    look(customer.page.url, "The payment is not finished")
+    buyer.local.order("settings", fail_next_payments=["card_declined"] * 2)
+    buyer.upgrade()
+    buyer.await_outcome("The payment is not finished")
+    look(buyer.page.url, "The payment is not finished")
     look(PLAN, "It waits for its payment")
-    customer.page.goto(PLAN)
-    customer.press("Drop it")
-    customer.gone("Growth to Scale")
+    buyer.page.goto(PLAN)
+    buyer.press("Drop it")
+    buyer.gone("Growth to Scale")
     standing = plans.subscription(acme)
     assert standing
-    live_until(customer.local, standing.period_end + timedelta(hours=2))
+    live_until(buyer.local, standing.period_end + timedelta(hours=2))
     look(PLAN, "The payment of Growth failed.")
     look(INVOICES, "To pay")
