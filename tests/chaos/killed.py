@@ -1,6 +1,6 @@
 """A process that is killed at one statement, COMMIT or request to Stripe; or to which its answer breaks on the way.
 
-For `test_payments.py`. Killed is no Exception, so that no handler of ours repairs anything, and from then on whatever
+For `mortal.py`. Killed is no Exception, so that no handler of ours repairs anything, and from then on whatever
 the dead process would still ask of the database or of Stripe is refused: it happened before the kill, or never.
 """
 

@@ -1,6 +1,6 @@
 """Every operation that moves money, each time for a new org; what a fresh process does afterwards, and what is there.
 
-For `test_payments.py`. An operation prepares an org and answers the verb to be done there. The verb may be done again,
+For `mortal.py`. An operation prepares an org and answers the verb to be done there. The verb may be done again,
 as a person presses again, a queue runs a job again, or Stripe delivers again.
 """
 
@@ -337,3 +337,8 @@ def look(kind: str, id: str) -> None:
         inbox.look(kind, id)
     except Ignored as reason:
         raise AssertionError(f"{kind} {id}: {reason}") from reason
+
+
+# Two halves, for two workers.
+TOLD = [name for name in OPERATIONS if name.startswith(("look_", "give_", "receive", "apply_", "end_"))]
+ASKED = [name for name in OPERATIONS if name not in TOLD]
