@@ -28,7 +28,7 @@ SOON = {
     "OXYGEN_SLICE_SECONDS": 1,
     "OXYGEN_BREAKER_SECONDS": 1,
     "OXYGEN_DRAIN_SECONDS": 3,
-    "OXYGEN_UNKNOWN_SECONDS": 4,
+    "OXYGEN_UNKNOWN_SECONDS": 6,  # longer than a worker's drain and the next one's start
     "OXYGEN_WORKER_CONCURRENCY": 4,
     "OXYGEN_WORKER_JOBS": 4,
 }

@@ -155,7 +155,7 @@ BOUGHT = "SELECT org_id, stripe_id FROM billing_subscription ORDER BY stripe_id"
 THREE_DAYS = 3 * 24 * 3600
 
 
-def test_the_demos_stripe_ends_with_it_and_is_kept_at_its_address(lived: Path) -> None:
+def test_the_demos_stripe_ends_with_it_is_kept_at_its_address_and_missed_where_its_file_is_lost(lived: Path) -> None:
     with up(lived, "--demo") as tree, stripe(lived) as before:
         before.delivered()
         assert [each.url for each in before.stripe.webhook_endpoints.list().data] == [tree.hook]
@@ -171,9 +171,6 @@ def test_the_demos_stripe_ends_with_it_and_is_kept_at_its_address(lived: Path) -
         assert len(again.stripe.subscriptions.list(params={"status": "all"}).data) == 5
         assert read(lived, BOUGHT) == bought
         tree.until("caught up")
-
-
-def test_a_stripe_that_lost_its_file_is_refused_in_one_sentence(lived: Path) -> None:
     lived.with_name(f"{lived.name}.stripe.json").unlink()
     refused = refusal("--demo", data=lived)
     assert refused.splitlines()[-1].startswith("CommandError: The database knows cus_")
