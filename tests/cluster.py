@@ -7,9 +7,11 @@ The law: a test that commits does so in a database of its own, so no ledger trig
 
 import contextlib
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 import dj_database_url
@@ -19,11 +21,22 @@ import pytest
 from oxygen_site import postgres
 from tests import effort
 
+MEMORY, PLENTY = Path("/dev/shm"), 4 << 30
+
+
+def _space() -> Path:
+    """Say where throw-away clusters lie: in memory where there is plenty, for they are copied hundreds of times."""
+    if os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > PLENTY:
+        return MEMORY / f"oxygen-billing-{os.geteuid()}"
+    return postgres.home()
+
+
+SPACE = _space()
 IS_WORKER = "PYTEST_XDIST_WORKER" in os.environ
 NAME = f"tests-{os.getpid()}"
 
 os.environ["OXYGEN_ENV"] = "test"
-OURS = postgres.url(postgres.home() / NAME)
+OURS = postgres.url(SPACE / NAME)
 os.environ.setdefault("DATABASE_URL", OURS)
 if not IS_WORKER:
     os.environ["OXYGEN_TEST_RUN"] = str(os.getpid())
@@ -39,7 +52,7 @@ def pytest_configure(config: pytest.Config) -> None:
         return
     if os.environ["DATABASE_URL"] == OURS:
         _sweep()
-        _server = postgres.start(postgres.home() / NAME, durable=False)
+        _server = postgres.start(SPACE / NAME, durable=False)
     _make_template()
 
 
@@ -64,7 +77,7 @@ def address(database: str) -> str:
 def clone(name: str) -> str:
     """Make a database with the whole migrated schema and nothing in it; return its full name."""
     database = f"oxygen_test_{RUN}_{name}"
-    _administer(f'CREATE DATABASE "{database}" TEMPLATE "{TEMPLATE}"')
+    _administer(f'CREATE DATABASE "{database}" TEMPLATE "{TEMPLATE}" STRATEGY FILE_COPY')  # half the time here
     return database
 
 
@@ -114,7 +127,7 @@ def of_its_own() -> Iterator[postgres.Server]:
 
 def _sweep() -> None:
     """Throw away the clusters of runs that were killed."""
-    for lock in postgres.home().glob("tests-*.lock"):
+    for lock in [*SPACE.glob("tests-*.lock"), *postgres.home().glob("tests-*.lock")]:
         try:
             os.kill(int(lock.stem.rpartition("-")[2]), 0)
         except ProcessLookupError:
