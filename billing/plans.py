@@ -51,7 +51,7 @@ def read(org: Organization, now: datetime) -> Standing:
 def subscription(org: Organization) -> Subscription | None:
     """Read an org's own live subscription. One query."""
     live = Subscription.objects.filter(org=org, status__in=Subscription.LIVE, surplus=False)
-    return live.select_related("price__plan", "next_price__plan", "customer").first()
+    return live.select_related("org", "price__plan", "next_price__plan", "customer").first()
 
 
 def month(org: Organization, live: Subscription | None, now: datetime) -> tuple[datetime, datetime]:

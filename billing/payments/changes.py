@@ -41,18 +41,7 @@ def quote(org: Organization, by: User, plan: str, interval: str, when: PlanChang
     price = price_on_sale(plan, interval)
     now = clock()
     standing = _standing(org, now)
-    change = PlanChange(
-        id=uuid4(),
-        org=org,
-        subscription=standing,
-        by=by,
-        old=standing.price,
-        new=price,
-        when=when,
-        state=State.QUOTED,
-        quoted_at=now,
-        currency=price.currency,
-    )
+    change = _drafted(standing, by, price, when, now)
     _check(change, _open_change(org))
     if when == When.RENEWAL:
         assert price.plan is not None
@@ -70,10 +59,30 @@ def quote(org: Organization, by: User, plan: str, interval: str, when: PlanChang
     return change
 
 
-def price_on_sale(plan: str, interval: str) -> Price:
-    """Find what a plan on sale costs by an interval. Refused: not_set_up; unknown_plan (422)."""
+def _drafted(standing: Subscription, by: User, new: Price | None, when: str, now: datetime) -> PlanChange:
+    return PlanChange(
+        id=uuid4(),
+        org=standing.org,
+        subscription=standing,
+        by=by,
+        old=standing.price,
+        new=new,
+        when=when,
+        state=State.QUOTED,
+        quoted_at=now,
+        currency=standing.price.currency,
+    )
+
+
+def must_be_set_up() -> None:
+    """Refuse, not_set_up, where there is no key to ask Stripe with."""
     if not gateway.configured():
         raise Refused("not_set_up", "Payment is not set up here.")
+
+
+def price_on_sale(plan: str, interval: str) -> Price:
+    """Find what a plan on sale costs by an interval. Refused: not_set_up; unknown_plan (422)."""
+    must_be_set_up()
     price = Price.objects.filter(plan__key=plan, plan__on_sale=True, interval=interval).select_related("plan").first()
     if price is None or not price.stripe_id:
         raise Refused("unknown_plan", "There is no such plan, or it cannot be paid like that.", 422)
@@ -220,23 +229,11 @@ def _lock(org: Organization) -> None:
 
 def cancel(org: Organization, by: User) -> PlanChange:
     """Have the subscription end with its period; twice is once. Refused: change_open, renewing (409)."""
-    if not gateway.configured():
-        raise Refused("not_set_up", "Payment is not set up here.")
+    must_be_set_up()
     now = clock()
     standing = _standing(org, now)
-    change = PlanChange(
-        id=uuid4(),
-        org=org,
-        subscription=standing,
-        by=by,
-        old=standing.price,
-        new=None,
-        when=When.RENEWAL,
-        at=standing.period_end,
-        quoted_at=now,
-        until=now,
-        currency=standing.price.currency,
-    )
+    change = _drafted(standing, by, None, When.RENEWAL, now)
+    change.at, change.until = standing.period_end, now
     return intention(partial(_ask, change)) or _carried_on(change)
 
 

@@ -16,7 +16,7 @@ from typing import NoReturn
 from billing import plans
 from billing.models import Customer, Organization, Price, Purchase, Subscription, User
 from billing.payments import facts, gateway, inbox
-from billing.payments.changes import price_on_sale
+from billing.payments.changes import must_be_set_up, price_on_sale
 from billing.payments.effects import Ignored
 from oxygen_site.clock import clock
 from oxygen_site.transactions import Refused, intention
@@ -43,8 +43,7 @@ def subscribe(org: Organization, by: User, plan: str, interval: str, urls: tuple
 
 def top_up(org: Organization, by: User, pack: str, urls: tuple[str, str]) -> Purchase:
     """Open the Checkout of a pack. Refused: unknown_pack (422)."""
-    if not gateway.configured():
-        raise Refused("not_set_up", "Payment is not set up here.")
+    must_be_set_up()
     price = Price.objects.filter(pack=pack, pack__on_sale=True).exclude(stripe_id=None).first()
     if price is None:
         raise Refused("unknown_pack", "There is no such pack of credits.", 422)
@@ -212,8 +211,7 @@ def look_again(session: str) -> None:
 
 def portal(org: Organization, by: User, return_url: str, flow: str = "") -> str:
     """Open the customer portal for the org, or its page for the card; answers its address. Refused: no_customer."""
-    if not gateway.configured():
-        raise Refused("not_set_up", "Payment is not set up here.")
+    must_be_set_up()
     customer = Customer.objects.filter(org=org, closed_at=None).first()
     if customer is None:
         raise Refused("no_customer", "Nothing was bought yet, so there is nothing to manage at Stripe.")
