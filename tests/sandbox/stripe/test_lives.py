@@ -25,20 +25,24 @@ class Life:
     def __init__(self, sandbox: Sandbox, ada: stripe.Customer, plans: list[stripe.Price], dice: Random) -> None:
         self.sandbox, self.ada, self.plans, self.dice = sandbox, ada, plans, dice
         self.subscription: Any = subscribe(sandbox, ada, plans[0])
+        self.changed = 0
 
     def seen(self) -> Any:
         self.subscription = self.sandbox.stripe.subscriptions.retrieve(self.subscription.id)
         return self.subscription
 
     def moment(self) -> int:
+        """Up to 15 minutes ago, but never before the last change: a year begun since reaches back over a month's end."""
         now = self.sandbox.stripe.test_helpers.test_clocks.retrieve(str(self.ada.test_clock)).frozen_time
-        return max(self.seen()["items"].data[0].current_period_start, now - self.dice.randrange(900))
+        start = self.seen()["items"].data[0].current_period_start
+        return max(start, self.changed, now - self.dice.randrange(900))
 
     def change_now(self) -> None:
         at, price = self.moment(), self.dice.choice(self.plans)
         waited = self.subscription.pending_update
         shown = preview(self.sandbox, self.subscription, price, at)
         done = change(self.sandbox, self.subscription, price, at)
+        self.changed = at
         if shown.lines.data:
             assert done.latest_invoice.total == shown.total
             # An update that still waited is voided by the new one, and the balance it had used comes back.
