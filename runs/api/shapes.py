@@ -20,9 +20,9 @@ from runs.models import Item, Mode
 from runs.preflight import Preflight
 from runs.queries import AttemptLine, ItemLine, RunCard
 
-type AskedMode = Literal["live", "smoke_test", "dry_run"]
-type Verb = Literal["approve", "pause", "resume", "cancel", "continue"]
-type RunStatus = Literal[
+AskedMode = Literal["live", "smoke_test", "dry_run"]
+Verb = Literal["approve", "pause", "resume", "cancel", "continue"]
+RunStatus = Literal[
     "awaiting_approval",
     "queued",
     "running",
@@ -33,8 +33,8 @@ type RunStatus = Literal[
     "completed_with_errors",
     "failed",
 ]
-type ItemStatus = Literal["pending", "running", "succeeded", "failed", "cancelled"]
-type Outcome = Literal["succeeded", "no_result", "failed_before_billing", "failed_after_billing", "unknown"]
+ItemStatus = Literal["pending", "running", "succeeded", "failed", "cancelled"]
+Outcome = Literal["succeeded", "no_result", "failed_before_billing", "failed_after_billing", "unknown"]
 
 
 class Person(Shown):
@@ -157,7 +157,7 @@ def _run(org: Organization, card: RunCard, continued: Mapping[UUID, UUID], rates
             "absorbed": card.absorbed,
             "items": counts | {"total": run.rows},
             "success_rate": rates.get(run.id),
-            "calibration": _calibrated(calibration.of_run(card)),
+            "calibration": calibrated(calibration.of_run(card)),
             "continues": run.continues_id,
             "continued_by": continued.get(run.id),
             "approval": {
@@ -181,7 +181,7 @@ def _person(user: User) -> Person:
     return Person(id=user.pk, name=str(user))
 
 
-def _calibrated(known: Calibration | None) -> Calibrated | None:
+def calibrated(known: Calibration | None) -> Calibrated | None:
     return known and Calibrated.model_validate(known, from_attributes=True)
 
 
@@ -230,12 +230,12 @@ def item_shown(line: ItemLine) -> ItemShown:
             "status": item.status,
             "value": item.result,
             "credits": line.credits,
-            "attempts": [_attempt(each) for each in line.attempts],
+            "attempts": [attempt_shown(each) for each in line.attempts],
         }
     )
 
 
-def _attempt(line: AttemptLine) -> dict[str, Any]:
+def attempt_shown(line: AttemptLine) -> dict[str, Any]:
     attempt = line.attempt
     return {
         "number": attempt.number,
@@ -344,7 +344,7 @@ def preflight_shown(read: Preflight, asked: AskedMode, limit: int | None = None)
             },
             "approval": {"needed": bool(read.approval), "reason": read.approval or None},
             "blockers": [{"code": each.code, "detail": each.message} for each in read.blockers],
-            "calibration": _calibrated(read.calibration),
+            "calibration": calibrated(read.calibration),
         }
     )
 
