@@ -7,11 +7,13 @@ with the call.
 
 import re
 from collections.abc import Iterator
+from io import StringIO
 from itertools import combinations, product
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
+from django.core.management import call_command
 
 from billing import keys, orgs
 from billing.models import Agency, Organization, Role, Scope, User
@@ -21,7 +23,7 @@ from runs.models import WorkflowTemplate
 from tests.conftest import give, person
 from tests.contract import Answer, ask, served
 from tests.effort import SOAK
-from tests.runs.conftest import _catalog_file, catalog, column_of, table_of  # noqa: F401  (fixtures)
+from tests.runs.conftest import column_of, table_of
 from tests.test_every_url import MAY
 
 HUNTER = "hunter.email_finder"
@@ -56,9 +58,10 @@ class World(NamedTuple):
 
 
 @pytest.fixture
-def world(catalog: None, harbor: Agency, harriet: User, globex: Organization, mallory: User, settings: object) -> World:
+def world(harbor: Agency, harriet: User, globex: Organization, mallory: User, settings: Any) -> World:
     """Bluefin, a client of Harbor's, with a person in every role, a run of its member's, and who does not belong."""
-    settings.API_CALLS_PER_MINUTE = 10**6  # type: ignore[attr-defined]
+    settings.API_CALLS_PER_MINUTE = 10**6
+    call_command("sync_catalog", stdout=StringIO())
     org = harbor.clients.get()
     people = {"stranger": mallory, "agency": harriet, "other agency": person("Otto"), "nobody's member": person("Olga")}
     Agency.objects.create(name="Elsewhere").staff.add(people["other agency"])
@@ -67,7 +70,7 @@ def world(catalog: None, harbor: Agency, harriet: User, globex: Organization, ma
         orgs.add_member(org, people[name], role)
     give(org, 100)
     column = column_of(table_of(org, rows=40), HUNTER)
-    run = lifecycle.create(column.table, column, cap=3, limit=3, by=people["member"])
+    run = lifecycle.create(column.table, column, cap="3", limit=3, by=people["member"])
     row = column.table.rows.first()
     assert row is not None
     things = {
