@@ -288,7 +288,8 @@ def runs_page(
 
 def continued(runs: Sequence[Run]) -> dict[UUID, UUID]:
     """Say which of these runs was continued by which. One query."""
-    return dict(Run.objects.filter(continues__in=[run.id for run in runs]).values_list("continues", "id"))
+    later = Run.objects.filter(continues__in=[run.id for run in runs]).values_list("continues", "id")
+    return {old: new for old, new in later if old}
 
 
 def success_rates(org: Organization, runs: Sequence[Run]) -> dict[UUID, Decimal]:
