@@ -115,3 +115,15 @@ def objections(column: Column, costs: Estimate, steps: Sequence[Step], cap: Deci
         )
     if not costs.rows:
         yield Refused("nothing_to_run", "Every row is filled already, or is in another run of this column.", 422)
+
+
+def short(missing: Decimal, to_hold: Decimal) -> Refused:
+    """Say that a run may not hold so much, and how much of it is missing."""
+    return Refused(
+        "insufficient_credits",
+        f"This run would hold {plain(to_hold)} credits, {plain(missing)} more than are available. "
+        "Lower the cap, run fewer rows or add credits.",
+        402,
+        missing=missing,
+        needed=to_hold,
+    )

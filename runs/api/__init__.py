@@ -1,5 +1,13 @@
-"""Operations of the JSON API about runs: what can be bought, on which rows, and what was found. A room for each."""
+"""The upper floor's operations of the JSON API, a module for each subject. `oxygen_site/urls.py` mounts `routers`."""
 
-from runs.api import catalog, cells, tables
+from runs.api import catalog, cells, explain, runs, tables, templates, trials
 
-routers = [catalog.router, tables.router, cells.router]
+routers = [
+    catalog.router,
+    tables.router,
+    cells.router,
+    runs.router,
+    templates.router,
+    trials.router,
+    explain.router,
+]

@@ -14,6 +14,7 @@ from billing.access import OrgRequest
 from oxygen_site.api import Credits, Cursor, Data, Instant, Limit, Shown, Taken, may, read_cursor, write, write_cursor
 from oxygen_site.transactions import one_snapshot
 from runs import accounts, calibration, catalog
+from runs.api.shapes import Calibrated, calibrated
 from runs.cascade import ZERO
 from runs.estimates import PLACES
 from runs.models import Provider, Tool
@@ -126,15 +127,6 @@ def _link(link: catalog.Link) -> IntegrationShown:
 # ------------------------------------------------------------------ tools
 
 
-class ToolCalibration(Shown):
-    """What the organization's last live runs of a tool alone were estimated at, and what they captured."""
-
-    runs: int
-    estimated: Credits
-    captured: Credits
-    ratio: Share
-
-
 class ToolShown(Shown):
     """A tool on the organization's terms. Credits are null where no price is known, and 0 on an account of its own.
 
@@ -153,7 +145,7 @@ class ToolShown(Shown):
     success_rate: Share
     success_rate_observed: Share | None
     calls_observed: int
-    calibration: ToolCalibration | None
+    calibration: Calibrated | None
 
 
 class Tools(Shown):
@@ -206,5 +198,5 @@ def _tool(offer: catalog.Offer, known: calibration.Calibration | None) -> ToolSh
         success_rate=quoted.rate.quantize(PLACES, ROUND_HALF_UP),
         success_rate_observed=offer.observed,
         calls_observed=offer.calls,
-        calibration=known and ToolCalibration.model_validate(known, from_attributes=True),
+        calibration=calibrated(known),
     )

@@ -10,18 +10,17 @@ from django.http import StreamingHttpResponse
 from django.shortcuts import get_object_or_404
 from django.utils.text import slugify
 from ninja import Router
-from pydantic import Field
 
 from billing.access import OrgRequest
 from oxygen_site.api import Credits, Cursor, Data, Instant, Limit, Shown, may, read_cursor, write_cursor
 from oxygen_site.transactions import one_snapshot
 from runs import cells, queries
+from runs.api.shapes import AttemptShown, ItemStatus, attempt_shown
 from runs.models import Column, Row, Table
 
-router = Router(tags=["tables"])
+router = Router(tags=["tables"], by_alias=True)
 
-Status = Literal["pending", "running", "succeeded", "failed", "cancelled"]
-RunMode = Literal["live", "smoke_test"]
+type RunMode = Literal["live", "smoke_test"]
 
 
 # ------------------------------------------------------------------ rows
@@ -30,7 +29,7 @@ RunMode = Literal["live", "smoke_test"]
 class CellShown(Shown):
     """What stands in a cell, of the run that found it or else came by last. A smoke test's result fills nothing."""
 
-    status: Status
+    status: ItemStatus
     value: Any
     run: UUID
     mode: RunMode
@@ -111,7 +110,7 @@ class RowEvent(Shown):
     mode: RunMode
     column: str
     item: int
-    status: Status
+    status: ItemStatus
     credits: Credits
     attempts: int
     at: Instant
@@ -123,26 +122,6 @@ class RowHistory(Shown):
     next_cursor: str | None
 
 
-class CellAttempt(Shown):
-    """One call: `step` is the tool's place in the column and `try` the how manieth of it, both from 0, and `number` is
-    step × 16 + try. Credits are null while it is under way; what `cost` says above them, Oxygen bore."""
-
-    number: int
-    step: int
-    try_: int = Field(alias="try")
-    provider: str
-    tool: str
-    mode: Literal["managed", "byok"]
-    outcome: Literal["succeeded", "no_result", "failed_before_billing", "failed_after_billing", "unknown"] | None
-    credits: Credits | None
-    cost: Credits | None
-    reason: str
-    reference: str
-    latency_ms: int | None
-    sent_at: Instant | None
-    settled_at: Instant | None
-
-
 class CellInspected(Shown):
     """What stands in a cell and what made it; `status`, `run`, `mode` and `item` are null where no run has come by."""
 
@@ -151,12 +130,12 @@ class CellInspected(Shown):
     row_number: int
     column: str
     value: Any
-    status: Status | None
+    status: ItemStatus | None
     run: UUID | None
     mode: RunMode | None
     item: int | None
     credits: Credits
-    attempts: list[CellAttempt]
+    attempts: list[AttemptShown]
 
 
 @router.get(
@@ -182,7 +161,6 @@ def row_history(
     auth=may("read"),
     response=Data[CellInspected],
     summary="Inspect a cell",
-    by_alias=True,
 )
 @one_snapshot()
 def inspect_cell(request: OrgRequest, table_id: UUID, row_id: UUID, key: str) -> Data[CellInspected]:
@@ -205,7 +183,7 @@ def inspect_cell(request: OrgRequest, table_id: UUID, row_id: UUID, key: str) ->
                 "mode": item and item.run.mode,
                 "item": item and item.number,
                 "credits": found.credits if found else 0,
-                "attempts": [_attempt(line) for line in attempts],
+                "attempts": [attempt_shown(line) for line in attempts],
             }
         )
     )
@@ -229,27 +207,5 @@ def _event(event: cells.Event) -> RowEvent:
             "attempts": event.calls,
             "at": item.ended_at or run.created_at,
             "actor": event.actor,
-        }
-    )
-
-
-def _attempt(line: queries.AttemptLine) -> CellAttempt:
-    call = line.attempt
-    return CellAttempt.model_validate(
-        {
-            "number": call.number,
-            "step": call.step,
-            "try": call.try_number,
-            "provider": call.provider,
-            "tool": call.tool,
-            "mode": "byok" if call.byok else "managed",
-            "outcome": call.outcome,
-            "credits": line.credits,
-            "cost": call.cost,
-            "reason": call.reason,
-            "reference": call.reference,
-            "latency_ms": call.latency_ms,
-            "sent_at": call.sent_at,
-            "settled_at": call.settled_at,
         }
     )
