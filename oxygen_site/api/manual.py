@@ -129,7 +129,7 @@ def _kind(spec: Json, schema: Json) -> str:
             case {"type": "array", "items": items}:
                 kinds.append(f"list of {_kind(spec, items)}")
             case {"format": kind}:
-                kinds.append(NAMED.get(kind, kind))
+                kinds.append(str(NAMED.get(kind, kind)))
             case {"type": kind}:
                 kinds.append(kind)
             case _:
