@@ -24,9 +24,7 @@ from runs.preflight import Preflight
 from runs.providers import limits as providers
 from runs.queries import RunCard
 
-WAITS_FOR_APPROVAL = (
-    "It waits for approval, which an admin or owner of the organization gives. It holds nothing so far."
-)
+WAITS_FOR_APPROVAL = "It waits for approval by an admin or owner of the organization. It holds nothing so far."
 AT_WORK = {
     Run.Status.QUEUED: "It waits for a worker.",
     Run.Status.RUNNING: "It is running.",

@@ -44,7 +44,7 @@ from runs.models import Capability, Column, Fill, Run, Table
 
 router = Router(tags=["runs"], by_alias=True)
 
-type Named = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+Named = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 
 
 class Target(Taken):

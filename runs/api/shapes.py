@@ -20,9 +20,9 @@ from runs.models import Item, Mode
 from runs.preflight import Preflight
 from runs.queries import AttemptLine, ItemLine, RunCard
 
-type AskedMode = Literal["live", "smoke_test", "dry_run"]
-type Verb = Literal["approve", "pause", "resume", "cancel", "continue"]
-type RunStatus = Literal[
+AskedMode = Literal["live", "smoke_test", "dry_run"]
+Verb = Literal["approve", "pause", "resume", "cancel", "continue"]
+RunStatus = Literal[
     "awaiting_approval",
     "queued",
     "running",
@@ -33,8 +33,8 @@ type RunStatus = Literal[
     "completed_with_errors",
     "failed",
 ]
-type ItemStatus = Literal["pending", "running", "succeeded", "failed", "cancelled"]
-type Outcome = Literal["succeeded", "no_result", "failed_before_billing", "failed_after_billing", "unknown"]
+ItemStatus = Literal["pending", "running", "succeeded", "failed", "cancelled"]
+Outcome = Literal["succeeded", "no_result", "failed_before_billing", "failed_after_billing", "unknown"]
 
 
 class Person(Shown):

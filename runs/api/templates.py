@@ -89,7 +89,7 @@ def get_template(request: OrgRequest, template_id: str) -> Data[TemplateShown]:
 )
 @one_snapshot()
 def preflight_template(request: OrgRequest, template_id: str, body: ToForesee) -> Data[PreflightShown]:
-    """What a run of a template would cost, hold and need, and what would refuse it. It makes nothing and takes no key."""
+    """What a run of it would cost, hold and need, and what would refuse it. It makes nothing and takes no key."""
     template = get_object_or_404(WorkflowTemplate, id=template_id)
     return Data(data=preflight_shown(_foreseen(request, template, body), body.mode, body.input.limit))
 
