@@ -33,29 +33,6 @@ API_PAGE = Path(__file__).resolve().parent.parent / "docs/api.md"
 OPERATIONS = {
     ("GET", "/balance"): "read",
     ("GET", "/subscription"): "read",
-    # catalog
-    ("GET", "/integrations"): "read",
-    ("GET", "/integrations/{provider}"): "read",
-    ("PUT", "/integrations/{provider}/account"): "settings",
-    ("DELETE", "/integrations/{provider}/account"): "settings",
-    ("GET", "/tools"): "read",
-    ("GET", "/tools/{tool_id}"): "read",
-    ("POST", "/tools/{tool_id}/test"): "start_runs",
-    ("GET", "/capabilities"): "read",
-    ("GET", "/templates"): "read",
-    ("GET", "/templates/{template_id}"): "read",
-    ("POST", "/templates/{template_id}/preflight"): "start_runs",
-    ("POST", "/templates/{template_id}/run"): "start_runs",
-    # tables
-    ("GET", "/tables"): "read",
-    ("POST", "/tables"): "start_runs",
-    ("GET", "/tables/{table_id}"): "read",
-    ("PATCH", "/tables/{table_id}"): "start_runs",
-    ("POST", "/tables/{table_id}/columns"): "start_runs",
-    ("GET", "/tables/{table_id}/rows"): "read",
-    ("GET", "/tables/{table_id}/export"): "read",
-    ("GET", "/tables/{table_id}/rows/{row_id}/history"): "read",
-    ("GET", "/tables/{table_id}/rows/{row_id}/cells/{key}"): "read",
     # runs
     ("POST", "/runs/estimate"): "read",
     ("POST", "/runs"): "start_runs",
@@ -68,9 +45,34 @@ OPERATIONS = {
     ("POST", "/runs/{run_id}/cancel"): "steer",
     ("POST", "/runs/{run_id}/continue"): "steer",
     ("GET", "/explain"): "read",
+    # templates
+    ("GET", "/capabilities"): "read",
+    ("GET", "/templates"): "read",
+    ("GET", "/templates/{template_id}"): "read",
+    ("POST", "/templates/{template_id}/preflight"): "start_runs",
+    ("POST", "/templates/{template_id}/run"): "start_runs",
+    # tools
+    ("POST", "/tools/{tool_id}/test"): "start_runs",
+    ("GET", "/tools"): "read",
+    ("GET", "/tools/{tool_id}"): "read",
+    # integrations
+    ("GET", "/integrations"): "read",
+    ("GET", "/integrations/{provider}"): "read",
+    ("PUT", "/integrations/{provider}/account"): "settings",
+    ("DELETE", "/integrations/{provider}/account"): "settings",
+    # tables
+    ("GET", "/tables"): "read",
+    ("POST", "/tables"): "start_runs",
+    ("GET", "/tables/{table_id}"): "read",
+    ("PATCH", "/tables/{table_id}"): "start_runs",
+    ("POST", "/tables/{table_id}/columns"): "start_runs",
+    ("GET", "/tables/{table_id}/rows"): "read",
+    ("GET", "/tables/{table_id}/export"): "read",
+    ("GET", "/tables/{table_id}/rows/{row_id}/history"): "read",
+    ("GET", "/tables/{table_id}/rows/{row_id}/cells/{key}"): "read",
 }
 # What those are sent that look at who steers only once the body is read.
-BODIES: dict[str, dict[str, object]] = {"/runs/{run_id}/continue": {}}
+BODIES: dict[str, dict[str, object]] = {"/runs/{run_id}/continue": {"max_credits": 5}}
 OPENS = {
     "read": {"read"},
     "run": {"read", "start_runs", "steer_own"},
