@@ -53,6 +53,23 @@ OPERATIONS = {
     ("POST", "/templates/{template_id}/run"): "start_runs",
     # tools
     ("POST", "/tools/{tool_id}/test"): "start_runs",
+    ("GET", "/tools"): "read",
+    ("GET", "/tools/{tool_id}"): "read",
+    # integrations
+    ("GET", "/integrations"): "read",
+    ("GET", "/integrations/{provider}"): "read",
+    ("PUT", "/integrations/{provider}/account"): "settings",
+    ("DELETE", "/integrations/{provider}/account"): "settings",
+    # tables
+    ("GET", "/tables"): "read",
+    ("POST", "/tables"): "start_runs",
+    ("GET", "/tables/{table_id}"): "read",
+    ("PATCH", "/tables/{table_id}"): "start_runs",
+    ("POST", "/tables/{table_id}/columns"): "start_runs",
+    ("GET", "/tables/{table_id}/rows"): "read",
+    ("GET", "/tables/{table_id}/export"): "read",
+    ("GET", "/tables/{table_id}/rows/{row_id}/history"): "read",
+    ("GET", "/tables/{table_id}/rows/{row_id}/cells/{key}"): "read",
 }
 # What those are sent that look at who steers only once the body is read.
 BODIES: dict[str, dict[str, object]] = {"/runs/{run_id}/continue": {"max_credits": 5}}
