@@ -13,7 +13,7 @@ from billing import usage as rollups
 from billing.access import OrgRequest
 from billing.api.shown import DayIn, InstantIn, Mode, Name, Outcome, mode_shown, own_account
 from billing.models import Entry
-from oxygen_site.api import Credits, Data, Instant, Limit, Shown, may, read_cursor, write_cursor
+from oxygen_site.api import Credits, Cursor, Data, Instant, Limit, Shown, may, read_cursor, write_cursor
 from oxygen_site.clock import clock
 from oxygen_site.transactions import one_snapshot
 
@@ -61,7 +61,7 @@ def list_usage(
     mode: Mode | None = None,
     outcome: Outcome | None = None,
     limit: Limit = 50,
-    cursor: str | None = None,
+    cursor: Cursor = None,
 ) -> Data[UsageEntries]:
     """Every call that settled, charged or not, newest first, from `start` up to, but not including, `end`."""
     # Four queries at most; the page is read from the feed, where the filters can match at all.
@@ -217,7 +217,7 @@ def list_ledger(
     end: InstantIn | None = None,
     kind: Kind | None = None,
     limit: Limit = 50,
-    cursor: str | None = None,
+    cursor: Cursor = None,
 ) -> Data[LedgerEntries]:
     """Every entry of the ledger, newest first, from `start` up to, but not including, `end`.
 
