@@ -3,28 +3,51 @@
 import os
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 
 import click
 
 from oxygen_cli import VERSION, exact, problems
 from oxygen_cli.command import Group
-from oxygen_cli.commands import (
-    account,
-    billing,
-    columns,
-    explain,
-    integrations,
-    runs,
-    table_runs,
-    tables,
-    templates,
-    tools,
-    values,
-)
 from oxygen_cli.problems import Problem
 
+# Where each command lives: a module is loaded when it is called for.
+COMMANDS = {
+    "billing": "billing",
+    "cells": "values",
+    "columns": "columns",
+    "completion": "account",
+    "enrich-column": "columns",
+    "explain": "explain",
+    "integrations": "integrations",
+    "login": "account",
+    "logout": "account",
+    "rows": "values",
+    "runs": "runs",
+    "table-runs": "table_runs",
+    "tables": "tables",
+    "tools": "tools",
+    "whoami": "account",
+    "workflows": "templates",
+}
 
-@click.group(cls=Group, context_settings={"help_option_names": ["--help", "-h"], "max_content_width": 100})
+
+class Oxygen(Group):
+    """All commands by subject."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        found: click.Command = getattr(
+            import_module(f"oxygen_cli.commands.{COMMANDS[cmd_name]}"), cmd_name.replace("-", "_")
+        )
+        return found
+
+
+@click.group(cls=Oxygen, context_settings={"help_option_names": ["--help", "-h"], "max_content_width": 100})
 @click.version_option(VERSION, prog_name="oxygen", message="%(prog)s %(version)s")
 def oxygen() -> None:
     """Credits, tables and runs of Oxygen.
@@ -32,27 +55,6 @@ def oxygen() -> None:
     Sign in with `oxygen login`, or set OXYGEN_API_URL and OXYGEN_API_KEY. Each command prints tables for people, and
     with --json what programs read. `oxygen COMMAND --help` says more.
     """
-
-
-for each in (
-    billing.billing,
-    integrations.integrations,
-    tools.tools,
-    tables.tables,
-    columns.columns,
-    columns.enrich_column,
-    table_runs.table_runs,
-    runs.runs,
-    templates.workflows,
-    values.rows,
-    values.cells,
-    explain.explain,
-    account.login,
-    account.logout,
-    account.whoami,
-    account.completion,
-):
-    oxygen.add_command(each)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

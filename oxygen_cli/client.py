@@ -5,12 +5,11 @@ often the answer is lost. Tried again is what may pass: no connection, 429, 502,
 server is still at.
 """
 
-import random
+import os
 import time
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from typing import Any
-from uuid import uuid4
 
 import httpx2
 
@@ -34,7 +33,7 @@ class Client:
         self, settings: Settings, idempotency_key: str | None = None, say: Callable[[str], None] = print
     ) -> None:
         self.settings = settings
-        self.idempotency_key = idempotency_key or str(uuid4())
+        self.idempotency_key = idempotency_key or os.urandom(16).hex()
         self.asked_to_write = False
         self.say = say
         headers = {"Authorization": f"Bearer {settings.key}", "User-Agent": f"oxygen/{VERSION}", "Accept": JSON}
@@ -129,7 +128,7 @@ class Client:
         if asked_for is not None and asked_for > 2:
             self.say(f"The server asks to wait {asked_for} seconds.")
         seconds = asked_for if asked_for is not None else 0.25 * 2**number
-        time.sleep(seconds + random.uniform(0, 0.1))  # noqa: S311 - so that many do not come back at once
+        time.sleep(seconds + os.urandom(1)[0] / 2550)  # so that many do not come back at once
 
     def _unreached(self, wrong: httpx2.TransportError) -> Problem:
         url, why = self.settings.url, str(wrong) or type(wrong).__name__

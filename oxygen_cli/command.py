@@ -99,7 +99,7 @@ def _common() -> list[click.Parameter]:
         click.Option(
             ["--org"], metavar="SLUG", help="Which organization, for an agency's key. Else OXYGEN_ORG, or as signed in."
         ),
-        click.Option(["--url"], help="Which server. Else OXYGEN_API_URL, or as signed in."),
+        click.Option(["--url"], metavar="URL", help="Which server. Else OXYGEN_API_URL, or as signed in."),
         click.Option(
             ["--profile"], metavar="NAME", help="Which of the stored sign-ins. Else OXYGEN_PROFILE, or default."
         ),

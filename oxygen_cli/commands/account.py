@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import click
-from click.shell_completion import get_completion_class
 
 from oxygen_cli import settings
 from oxygen_cli.command import Command, Session, refuse_usage
@@ -72,6 +71,8 @@ def whoami(session: Session) -> None:
 @click.pass_context
 def completion(ctx: click.Context, session: Session, shell: str) -> None:
     """Print what teaches a shell to complete the commands."""
+    from click.shell_completion import get_completion_class
+
     made = get_completion_class(shell)
     assert made is not None
     print(made(ctx.find_root().command, {}, "oxygen", "_OXYGEN_COMPLETE").source())
