@@ -39,16 +39,16 @@ class Client:
         headers = {"Authorization": f"Bearer {settings.key}", "User-Agent": f"oxygen/{VERSION}", "Accept": JSON}
         if settings.org:
             headers["Oxygen-Organization"] = settings.org
-        try:
-            self.http = httpx2.Client(
-                base_url=f"{settings.url}/api/v1",
-                headers=headers,
-                timeout=httpx2.Timeout(60, connect=10),
-                verify=not settings.url.startswith("http:"),  # reading the authorities takes its time
-            )
-        except (UnicodeEncodeError, ValueError):
-            detail = "The API key, the organization or the address has signs that no request can carry."
-            raise problems.ours("invalid_settings", "Unusable settings", detail, problems.USAGE) from None
+        for what, value in (("API key", settings.key), ("organization", settings.org), ("key", self.idempotency_key)):
+            if not all("!" <= sign <= "~" for sign in value):
+                detail = f"The {what} holds a space or another sign that no request can carry."
+                raise problems.ours("invalid_settings", "Unusable settings", detail, problems.USAGE)
+        self.http = httpx2.Client(
+            base_url=f"{settings.url}/api/v1",
+            headers=headers,
+            timeout=httpx2.Timeout(60, connect=10),
+            verify=not settings.url.startswith("http:"),  # reading the authorities takes its time
+        )
 
     def get(self, path: str, **params: Any) -> Any:
         """Read; None among the parameters is left out."""

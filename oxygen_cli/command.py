@@ -5,7 +5,7 @@ and answers its exit code where that is not 0.
 """
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal, InvalidOperation
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -130,20 +130,28 @@ class Command(click.Command):
         return ctx.invoke(self.callback, session, **ctx.params)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        own, common = self.params[: self.own], [*self.params[self.own :], *filter(None, [self.get_help_option(ctx)])]
-        sections = {"Options": own, "Options of every command": common}
-        for title, params in sections.items():
-            options = [each for each in params if isinstance(each, click.Option)]
-            records = [record for each in options if (record := each.get_help_record(ctx))]
-            if records:
-                with formatter.section(title):
-                    formatter.write_dl(records)
+        self.format_own(ctx, formatter)
+        self.format_common(ctx, formatter)
+
+    def format_own(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        _section("Options", self.params[: self.own], ctx, formatter)
+
+    def format_common(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        options = [*self.params[self.own :], *filter(None, [self.get_help_option(ctx)])]
+        _section("Options of every command", options, ctx, formatter)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         if self.example:
             with formatter.section("Example" if "\n" not in self.example else "Examples"):
                 for line in self.example.splitlines():
                     formatter.write(f"{'':{formatter.current_indent}}{line}\n")
+
+
+def _section(title: str, params: Sequence[click.Parameter], ctx: click.Context, formatter: click.HelpFormatter) -> None:
+    options = [each for each in params if isinstance(each, click.Option)]
+    if records := [record for each in options if (record := each.get_help_record(ctx))]:
+        with formatter.section(title):
+            formatter.write_dl(records)
 
 
 class Group(click.Group):
@@ -171,6 +179,17 @@ class Credits(click.ParamType[Decimal]):
         return credits
 
 
+class Count(click.ParamType[int]):
+    """How many, from 1 on."""
+
+    name = "number"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if not str(value).isdecimal() or not int(value):
+            self.fail(f"{value} is no number from 1 on.", param, ctx)
+        return int(value)
+
+
 class Input(click.ParamType[dict[str, Any]]):
     """A JSON object, given as such, as @FILE, or as - from standard input."""
 
@@ -193,7 +212,7 @@ class Input(click.ParamType[dict[str, Any]]):
         return given
 
 
-CREDITS, INPUT, COUNT = Credits(), Input(), click.IntRange(min=1)
+CREDITS, INPUT, COUNT = Credits(), Input(), Count()
 
 LIMIT = click.option("--limit", type=COUNT, default=50, show_default=True, metavar="N", help="At most so many.")
 CURSOR = click.option("--cursor", metavar="CURSOR", help="Go on after a list that said there is more.")

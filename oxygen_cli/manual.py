@@ -1,10 +1,11 @@
 """docs/cli.md, made of the command's own help: `python -m oxygen_cli.manual > docs/cli.md`. A test keeps it true."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import click
 
 from oxygen_cli.__main__ import oxygen
+from oxygen_cli.command import Command
 
 INTRODUCTION = """\
 # The `oxygen` command
@@ -76,17 +77,27 @@ An error is told in a sentence with the way on; with `--json` as one object, the
 
 def manual() -> str:
     """Write the page."""
-    return INTRODUCTION + "".join(_sections(oxygen, "oxygen"))
+    every = dict(_commands(oxygen, "oxygen"))
+    common = _help("oxygen runs list", every["oxygen runs list"], [Command.format_common])
+    parts = (Command.format_usage, Command.format_help_text, Command.format_own, Command.format_epilog)
+    each = (f"\n## `{path}`\n\n{_help(path, command, parts)}" for path, command in every.items())
+    return f"{INTRODUCTION}\n## Options that every command takes\n\n{common}{''.join(each)}"
 
 
-def _sections(group: click.Group, path: str) -> Iterator[str]:
+def _help(path: str, command: Command, parts: Iterable[Callable[..., None]]) -> str:
+    context = click.Context(command, info_name=path, terminal_width=100)
+    formatter = context.make_formatter()
+    for write in parts:
+        write(command, context, formatter)
+    return f"```\n{formatter.getvalue().strip()}\n```\n"
+
+
+def _commands(group: click.Group, path: str) -> Iterator[tuple[str, Command]]:
     for name, command in commands_of(group):
-        whole = f"{path} {name}"
         if isinstance(command, click.Group):
-            yield from _sections(command, whole)
-        else:
-            context = click.Context(command, info_name=whole, terminal_width=100)
-            yield f"\n## `{whole}`\n\n```\n{command.get_help(context)}\n```\n"
+            yield from _commands(command, f"{path} {name}")
+        elif isinstance(command, Command):
+            yield f"{path} {name}", command
 
 
 def commands_of(group: click.Group) -> Iterator[tuple[str, click.Command]]:

@@ -161,7 +161,13 @@ def lines(words: str) -> Part:
 
 
 def put(part: "RenderableType") -> None:
-    console().print(part)
+    """Draw on standard output; in a pipe no line ends in spaces."""
+    if console().is_terminal:
+        console().print(part)
+        return
+    with console().capture() as drawn:
+        console().print(part)
+    print("\n".join(line.rstrip() for line in drawn.get().splitlines()))
 
 
 @cache

@@ -97,7 +97,7 @@ def _bar() -> Iterator[Tell]:
 
     columns = (BarColumn(bar_width=14), TextColumn("{task.fields[said]}", markup=False))
     with Progress(*columns, console=console(error=True), transient=True) as progress:
-        task = progress.add_task("", total=None, said="")
+        task = progress.add_task("", total=1, said="")
 
         def tell(run: dict[str, Any]) -> None:
             items = run.get("items") or {}
