@@ -34,6 +34,7 @@ def run(data: dict[str, Any]) -> Iterator[Part]:
         ("Held", data.get("held")),
         ("Released", data.get("released")),
         *([("Absorbed", data["absorbed"])] if data.get("absorbed") else []),
+        ("Started by", (data.get("started_by") or {}).get("name")),
         ("Started", when(data.get("started_at") or data.get("created_at"))),
         *([("Ended", when(data["ended_at"]))] if data.get("ended_at") else []),
         *([("Continues", data["continues"])] if data.get("continues") else []),

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from oxygen_cli.command import CURSOR, LIMIT, Group, Session, refuse_usage
-from oxygen_cli.shown import Column, Part, credits, facts, percent, state, table, when
+from oxygen_cli.shown import Column, Part, credits, facts, heading, percent, state, table, when
 
 
 @click.group(cls=Group)
@@ -159,7 +159,7 @@ def _ledger(data: dict[str, Any]) -> Iterator[Part]:
 @CURSOR
 @click.option("--open/--closed", default=None, help="Those with something left, or those without. Else all.")
 def grants(session: Session, limit: int, cursor: str | None, open: bool | None) -> None:  # noqa: A002 - as the API says
-    """List the grants, in the order in which they are used."""
+    """List the grants, newest first: what is left of each, and until when."""
     session.show_list("/grants", "grants", _grants, limit, cursor, open=open)
 
 
@@ -189,18 +189,19 @@ def plans(session: Session) -> None:
 
 def _plans(data: dict[str, Any]) -> Iterator[Part]:
     def prices(plan: dict[str, Any]) -> str:
-        return ", ".join(f"{_money(each)} a {each.get('interval')}" for each in plan.get("prices") or []) or "free"
+        return ", ".join(f"{_money(each)} a {each['interval']}" for each in plan["prices"]) or "free"
 
-    yield table(
-        data["plans"],
-        [
-            Column("plan", "key"),
-            Column("name", "name"),
-            Column("credits a month", "credits_per_month", number=True),
-            Column("price", prices),
-        ],
-        "No plans.",
-    )
+    plans = [
+        Column("plan", "key"),
+        Column("name", "name"),
+        Column("credits a month", "credits_per_month", number=True),
+        Column("price", prices),
+    ]
+    yield table(data["plans"], plans, "No plans.")
+    if packs := data.get("top_ups"):
+        yield heading("Top-ups")
+        columns = [Column("pack", "key"), Column("credits", "credits", number=True), Column("price", _money)]
+        yield table(packs, columns, "")
 
 
 @billing.command(example="oxygen billing subscription")
@@ -212,14 +213,22 @@ def subscription(session: Session) -> None:
 def _subscription(data: dict[str, Any]) -> Iterator[Part]:
     plan, period, change = data.get("plan") or {}, data.get("period") or {}, data.get("pending_change")
     yield facts(
-        ("Plan", plan.get("name")),
+        ("Plan", _name(data["plan"])),
         ("Status", state(data.get("status"))),
         ("Credits a month", plan.get("credits_per_month")),
         ("Price", f"{_money(data)} a {data['interval']}" if data.get("amount") is not None else "free"),
         *([("Paid until", when(period.get("end")))] if period.get("end") else []),
-        *([("Will change", f"{change.get('plan')} {change.get('when')}")] if change else []),
+        *(
+            [("Will change", f"to {(change['plan'] or {}).get('name', 'no plan')}, {when(change['at'])}")]
+            if change
+            else []
+        ),
         *([("Ends", "with this period")] if data.get("cancel_at_period_end") else []),
     )
+
+
+def _name(plan: dict[str, Any] | None) -> str:
+    return str(plan["name"]) if plan else "no plan"
 
 
 def _money(price: dict[str, Any]) -> str:

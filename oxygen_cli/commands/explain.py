@@ -10,7 +10,7 @@ from oxygen_cli.command import CAP, ROWS, Command, Session, refuse_usage
 from oxygen_cli.shown import Column, Part, lines, table, when
 
 
-@click.command(cls=Command, example="oxygen explain --run RUN\noxygen explain --table TABLE --column email")
+@click.command(cls=Command, example=EXAMPLE)
 @click.option("--run", metavar="RUN", help="Why a run does not go on.")
 @click.option("--table", metavar="TABLE", help="Why a table could not be run on, with --column or --capability.")
 @click.option("--column", metavar="COLUMN", help="Which of its columns.")
@@ -21,9 +21,9 @@ def explain(
     session: Session, run: str | None, table: str | None, column: str | None, capability: str | None,
     limit: int | None, max_credits: Decimal | None,
 ) -> None:  # fmt: skip
-    """Say which limits apply, which of them is in the way, and the one thing that helps."""
-    if bool(run) == bool(table) or (table and bool(column) == bool(capability)):
-        raise refuse_usage("Give --run, or --table with either --column or --capability.")
+    """Say what is in the way of a run, of one to come, or of runs at all, and the one thing that helps."""
+    if (run and table) or bool(column) + bool(capability) != bool(table):
+        raise refuse_usage("Give --run, or --table with either --column or --capability, or nothing at all.")
     about = {"run": run, "table": table, "column": column, "capability": capability}
     session.show(session.api.get("/explain", **about, limit=limit, max_credits=max_credits), _explained)
 
@@ -43,4 +43,4 @@ def _explained(data: dict[str, Any]) -> Iterator[Part]:
         "No limit applies.",
     )
     if action := data.get("action"):
-        yield f"\n{action.get('label')}: {action.get('command') or action.get('url')}"
+        yield f"\n{action.get('label')}: {action.get('command') or action.get('url') or ''}"

@@ -9,7 +9,7 @@ import click
 from oxygen_cli import receipts
 from oxygen_cli import watch as watching
 from oxygen_cli.command import CURSOR, LIMIT, Group, Session
-from oxygen_cli.shown import Column, Part, heading, state, table
+from oxygen_cli.shown import Column, Part, state, table
 
 RUN = click.argument("run", metavar="RUN")
 
@@ -20,7 +20,7 @@ def runs() -> None:
 
 
 @runs.command("list", example="oxygen runs list --status paused")
-@click.option("--status", metavar="STATUS", help="Of one status, as paused.")
+@click.option("--status", metavar="STATUS", help="Of one status, as paused; or open.")
 @click.option("--table", metavar="TABLE", help="Over one table.")
 @LIMIT
 @CURSOR
@@ -51,15 +51,15 @@ def approve(session: Session, run: str, plan: str | None) -> None:
     session.show(session.api.write("POST", f"{_path(run)}/approve", {"plan": plan}), receipts.run)
 
 
-@runs.command(example="oxygen runs items RUN --status failed --calls")
+@runs.command(example="oxygen runs items RUN --status failed\noxygen runs items RUN --calls failed_after_billing")
 @RUN
 @click.option("--status", metavar="STATUS", help="Of one status, as failed.")
-@click.option("--calls", is_flag=True, help="With every call that was made for each row.")
+@click.option("--calls", metavar="OUTCOME", help="Only with a call that ended like this, as no_result or absorbed.")
 @LIMIT
 @CURSOR
-def items(session: Session, run: str, status: str | None, calls: bool, limit: int, cursor: str | None) -> None:
-    """List a run's rows: what was found for each, and for how many credits."""
-    session.show_list(f"{_path(run)}/items", "items", _items, limit, cursor, status=status, calls=calls or None)
+def items(session: Session, run: str, status: str | None, calls: str | None, limit: int, cursor: str | None) -> None:
+    """List a run's rows: what was found for each, by which calls, and for how many credits."""
+    session.show_list(f"{_path(run)}/items", "items", _items, limit, cursor, status=status, calls=calls)
 
 
 def _path(run: str) -> str:
@@ -67,15 +67,16 @@ def _path(run: str) -> str:
 
 
 def _items(data: dict[str, Any]) -> Iterator[Part]:
+    def calls(item: dict[str, Any]) -> str:
+        made = item.get("attempts") or []
+        return ", ".join(f"{each['tool']} {state(each['outcome'] or 'under way').plain}" for each in made)
+
     columns = [
         Column("", "row_number", number=True),
         Column("status", lambda item: state(item.get("status"))),
         Column("credits", "credits", number=True),
         Column("value", "value"),
+        Column("calls", calls),
         Column("row", "row"),
     ]
     yield table(data["items"], columns, "No rows.")
-    for item in data["items"]:
-        if item.get("attempts"):
-            yield heading(f"Calls for row {item.get('row_number')}")
-            yield receipts.attempts(item["attempts"])

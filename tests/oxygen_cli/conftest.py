@@ -244,7 +244,7 @@ def a_run(status: str = "running", **more: Any) -> dict[str, Any]:
         "continued_by": None,
         "approval": {"needed": False, "reason": None, "approved_by": None},
         "plan": None,
-        "started_by": "Alice",
+        "started_by": {"id": "a1", "name": "Alice"},
         "created_at": "2026-11-25T09:30:00Z",
         "started_at": "2026-11-25T09:30:01Z",
         "paused_at": None,
