@@ -10,7 +10,10 @@ from oxygen_cli.command import CAP, ROWS, Command, Session, refuse_usage
 from oxygen_cli.shown import Column, Part, lines, table, when
 
 
-@click.command(cls=Command, example=EXAMPLE)
+@click.command(
+    cls=Command,
+    example="oxygen explain\noxygen explain --run RUN\noxygen explain --table TABLE --column email",
+)
 @click.option("--run", metavar="RUN", help="Why a run does not go on.")
 @click.option("--table", metavar="TABLE", help="Why a table could not be run on, with --column or --capability.")
 @click.option("--column", metavar="COLUMN", help="Which of its columns.")
