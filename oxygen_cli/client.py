@@ -34,7 +34,6 @@ class Client:
     ) -> None:
         self.settings = settings
         self.idempotency_key = idempotency_key or os.urandom(16).hex()
-        self.asked_to_write = False
         self.say = say
         headers = {"Authorization": f"Bearer {settings.key}", "User-Agent": f"oxygen/{VERSION}", "Accept": JSON}
         if settings.org:
@@ -72,7 +71,6 @@ class Client:
 
     def send(self, method: str, path: str, content: bytes | None, kind: str, **params: Any) -> Any:
         """Change something by a body of another kind than JSON."""
-        self.asked_to_write = True
         headers = {"Idempotency-Key": self.idempotency_key} | ({"Content-Type": kind} if content is not None else {})
         return self._data(self._ask(method, path, params=params, headers=headers, content=content))
 
@@ -83,7 +81,7 @@ class Client:
         try:
             yield from answer.iter_bytes()
         except httpx2.TransportError as wrong:
-            raise self._unreached(wrong) from None
+            raise self._unreached(wrong, request) from None
         finally:
             answer.close()
 
@@ -109,7 +107,11 @@ class Client:
                 if stream and answer.status_code >= 300:
                     answer.read()
             except httpx2.TransportError as wrong:
-                problem = self._unreached(wrong)
+                problem = self._unreached(wrong, request)
+            except KeyboardInterrupt:
+                if not (lost := _may_be_done(request)):
+                    raise
+                raise problems.ours("interrupted", "Interrupted", f"Stopped. {lost}", problems.INTERRUPTED) from None
             else:
                 if answer.status_code < 300 or answer.status_code == 304:
                     return answer
@@ -130,22 +132,13 @@ class Client:
         seconds = asked_for if asked_for is not None else 0.25 * 2**number
         time.sleep(seconds + os.urandom(1)[0] / 2550)  # so that many do not come back at once
 
-    def _unreached(self, wrong: httpx2.TransportError) -> Problem:
+    def _unreached(self, wrong: httpx2.TransportError, request: httpx2.Request) -> Problem:
         url, why = self.settings.url, str(wrong) or type(wrong).__name__
         if isinstance(wrong, httpx2.TimeoutException) and not isinstance(wrong, httpx2.ConnectTimeout):
             detail = f"{url} took too long to answer."
         else:
             detail = f"{url} cannot be reached ({why}). Is the address right, and the network there?"
-        return problems.ours("no_connection", "No connection", detail, problems.UNREACHED, note=self.may_be_done())
-
-    def may_be_done(self) -> str:
-        """Say how to find out whether a write happened whose answer was lost."""
-        if not self.asked_to_write:
-            return ""
-        return (
-            "It may have happened all the same. The same command with "
-            f"--idempotency-key {self.idempotency_key} finds out, and does nothing twice."
-        )
+        return problems.ours("no_connection", "No connection", detail, problems.UNREACHED, _may_be_done(request))
 
     def _moved(self, answer: httpx2.Response) -> Problem:
         detail = (
@@ -158,6 +151,14 @@ class Client:
             return exact.read(answer.content)["data"]
         except (ValueError, KeyError, TypeError):
             raise problems.told(answer.status_code, b"") from None
+
+
+def _may_be_done(request: httpx2.Request) -> str:
+    """Say how to find out whether a write happened whose answer was lost."""
+    if not (key := request.headers.get("Idempotency-Key")):
+        return ""
+    again = f"The same command with --idempotency-key {key} finds out, and does nothing twice."
+    return f"It may have happened all the same. {again}"
 
 
 def _body(body: Params) -> bytes:

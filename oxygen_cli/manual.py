@@ -85,7 +85,7 @@ def manual() -> str:
 
 
 def _help(path: str, command: Command, parts: Iterable[Callable[..., None]]) -> str:
-    context = click.Context(command, info_name=path, terminal_width=100)
+    context = context_of(command, path)
     formatter = context.make_formatter()
     for write in parts:
         write(command, context, formatter)
@@ -98,6 +98,12 @@ def _commands(group: click.Group, path: str) -> Iterator[tuple[str, Command]]:
             yield from _commands(command, f"{path} {name}")
         elif isinstance(command, Command):
             yield f"{path} {name}", command
+
+
+def context_of(command: click.Command, path: str, width: int = 100) -> click.Context:
+    """Stand where a command's help is asked for."""
+    settings = oxygen.context_settings | {"terminal_width": width}
+    return click.Context(command, click.Context(oxygen, info_name="oxygen", **settings), path.removeprefix("oxygen "))
 
 
 def commands_of(group: click.Group) -> Iterator[tuple[str, click.Command]]:

@@ -213,7 +213,7 @@ def subscription(session: Session) -> None:
 def _subscription(data: dict[str, Any]) -> Iterator[Part]:
     plan, period, change = data.get("plan") or {}, data.get("period") or {}, data.get("pending_change")
     yield facts(
-        ("Plan", _name(data["plan"])),
+        ("Plan", _name(data.get("plan"))),
         ("Status", state(data.get("status"))),
         ("Credits a month", plan.get("credits_per_month")),
         ("Price", f"{_money(data)} a {data['interval']}" if data.get("amount") is not None else "free"),

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import quote
@@ -31,9 +32,7 @@ def list_(session: Session, limit: int, cursor: str | None) -> None:
 @click.option("--name", metavar="NAME", help="What the table is called. Else as the file.")
 def import_(session: Session, file: BinaryIO, name: str | None) -> None:
     """Make a table of the rows in FILE: CSV with a line of titles, or where it ends in .json, a list of objects."""
-    path = Path(file.name)
-    if file is sys.stdin.buffer or str(path) in ("-", "<stdin>"):
-        path = Path()
+    path = Path() if file.name in ("-", "<stdin>") else Path(file.name)
     name = name or path.stem
     if not name:
         raise refuse_usage("What comes from standard input needs a --name.")
@@ -80,7 +79,7 @@ def export(session: Session, table: str, output: Path | None) -> None:
     """Write a table with its results as CSV."""
     pieces = session.api.stream(f"{_path(table)}/export")
     first = next(pieces, b"")  # a refusal leaves the file as it was
-    with output.open("wb") if output else click.get_binary_stream("stdout") as out:
+    with output.open("wb") if output else nullcontext(sys.stdout.buffer) as out:
         out.write(first)
         for piece in pieces:
             out.write(piece)

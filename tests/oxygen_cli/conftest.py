@@ -86,6 +86,8 @@ class Server:
                 server.asked.append(Asked(self.command, path, dict(parse_qsl(parts.query)), headers, body))
                 answers = server.told.get(f"{self.command} {path}", [no(404, "not_found", f"No {path}.")])
                 answer = answers.pop(0) if len(answers) > 1 else answers[0]
+                if answer is SILENT:
+                    time.sleep(10)
                 if answer.status == 0:  # hang up without a word
                     self.close_connection = True
                     self.connection.close()
@@ -115,6 +117,7 @@ class Server:
 
 
 HANGS_UP = Answer(0, b"", {})
+SILENT = Answer(0, b"", {"Never": "answered"})
 
 
 @pytest.fixture

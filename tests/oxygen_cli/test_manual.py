@@ -7,7 +7,7 @@ import pytest
 
 from oxygen_cli.__main__ import oxygen as whole
 from oxygen_cli.command import Command
-from oxygen_cli.manual import commands_of, manual
+from oxygen_cli.manual import commands_of, context_of, manual
 from tests.oxygen_cli.conftest import ROOT, Oxygen
 
 
@@ -35,7 +35,7 @@ def test_each_command_says_what_it_does_and_shows_how(path: tuple[str, ...]) -> 
 
 @pytest.mark.parametrize("path", EVERY, ids=" ".join)
 def test_each_help_fits_80_columns(path: tuple[str, ...]) -> None:
-    context = click.Context(EVERY[path], info_name=f"oxygen {' '.join(path)}", terminal_width=80)
+    context = context_of(EVERY[path], " ".join(path), width=80)
     text, _, _ = EVERY[path].get_help(context).partition("\nExample")
     assert max(map(len, text.splitlines())) <= 80
 

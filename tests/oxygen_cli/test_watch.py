@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from tests.oxygen_cli.conftest import HANGS_UP, Oxygen, Server, a_run, data
+from tests.oxygen_cli.conftest import HANGS_UP, SILENT, Oxygen, Server, a_run, data
 from tests.oxygen_cli.test_shown import lines
 
 ID = a_run()["id"]
@@ -73,27 +73,39 @@ def test_a_run_that_has_not_changed_is_asked_for_by_its_tag(oxygen: Oxygen, serv
     server.says(RUN, data(a_run()), data(a_run(), ETag='"one"'), still, still, data(a_run("succeeded", items=DONE)))
     assert oxygen("runs", "watch", ID).returncode == 0
     first, second, *later = [asked.headers.get("if-none-match") for asked in server.asked]
-    assert (first, second, later) == (None, None, ['"one"', '"one"'])
+    assert (first, second, later) == (None, None, ['"one"'] * 3)
+
+
+def interrupted(oxygen: Oxygen, server: Server, command: list[str], asked: int) -> tuple[int, str, str]:
+    """Start a command, and press Ctrl-C once it has asked the server so often."""
+    pipe = subprocess.PIPE
+    process = subprocess.Popen(command, cwd=oxygen.home, env=oxygen.env, stdout=pipe, stderr=pipe, text=True)
+    deadline = time.monotonic() + 20
+    while len(server.asked) < asked and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=20)
+    return process.returncode, out, err
 
 
 @pytest.mark.parametrize("json_", [True, False])
 def test_ctrl_c_stops_the_watching_and_not_the_run(oxygen: Oxygen, server: Server, json_: bool) -> None:
     server.says(RUN, data(a_run()))
     command = [*oxygen.command, "runs", "watch", ID, *(["--json"] if json_ else [])]
-    process = subprocess.Popen(
-        command, cwd=oxygen.home, env=oxygen.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    deadline = time.monotonic() + 20
-    while len(server.asked) < 3 and time.monotonic() < deadline:
-        time.sleep(0.05)
-    os.kill(process.pid, signal.SIGINT)
-    out, err = process.communicate(timeout=20)
-    assert (process.returncode, out) == (130, "")
+    code, out, err = interrupted(oxygen, server, command, asked=3)
+    assert (code, out) == (130, "")
     said = json.loads(err)["detail"] if json_ else err
     assert "The run goes on." in said
     assert f"oxygen runs watch {ID}" in said
     assert f"oxygen table-runs cancel {ID}" in said
     assert {asked.method for asked in server.asked} == {"GET"}
+
+
+def test_ctrl_c_while_a_write_is_under_way_says_how_to_find_out(oxygen: Oxygen, server: Server) -> None:
+    server.says("POST /runs/r1/cancel", SILENT)
+    code, out, err = interrupted(oxygen, server, [*oxygen.command, "table-runs", "cancel", "r1"], asked=1)
+    assert (code, out) == (130, "")
+    assert f"--idempotency-key {server.asked[0].headers['idempotency-key']} finds out" in err
 
 
 def test_ctrl_c_at_a_terminal_leaves_it_as_it_was(oxygen: Oxygen, server: Server) -> None:
