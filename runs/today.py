@@ -3,19 +3,17 @@
 For `lifecycle.py`, which freezes them on a run, and for the pages that show an estimate. Reads only, a few queries.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from typing import Any
-from uuid import UUID
 
-from django.db.models import Exists, OuterRef, Q, QuerySet, Sum
+from django.db.models import Exists, OuterRef, QuerySet
 
-from billing.models import UsageByTool
 from oxygen_site.transactions import Refused
-from runs import accounts
+from runs import accounts, catalog
 from runs.cascade import Step, plain, unit
-from runs.estimates import Estimate, Quoted, estimate, free, success_rate
-from runs.models import Column, Fill, Integration, Item, Mode, Row, Run, Table, Tool
+from runs.estimates import Estimate, Quoted, estimate, free
+from runs.models import Column, Fill, Item, Row, Run, Table, Tool
 
 
 def column_of(table: Table, fill: Fill) -> Column:
@@ -45,17 +43,9 @@ def rows_to_fill(column: Column) -> QuerySet[Row]:
 
 def tools(column: Column) -> list[Quoted]:
     """The column's cascade with each tool's mode, price and success rate in its org."""
-    org = column.table.org_id
-    catalog = Tool.objects.select_related("provider").in_bulk(column.cascade)
-    chosen = dict(Integration.objects.filter(org=org).values_list("provider", "mode"))
-    observed = _observed(org, column.cascade)
-    quoted = []
-    for tool in (catalog[name] for name in column.cascade):
-        mode = chosen.get(tool.provider_id, tool.provider.default_mode)
-        byok = mode == Mode.BYOK or not tool.provider.may_be_managed
-        rate = success_rate(*observed.get(tool.id, (0, 0)), tool.success_rate)
-        quoted.append(Quoted(tool.id, tool.provider_id, byok, tool.price, tool.maximum, rate))
-    return quoted
+    known = Tool.objects.select_related("provider").in_bulk(column.cascade)
+    offers = catalog.offers(column.table.org_id, [known[name] for name in column.cascade])
+    return [offer.quoted for offer in offers]
 
 
 def estimated(column: Column, limit: int | None = None) -> Estimate:
@@ -137,13 +127,3 @@ def short(missing: Decimal, to_hold: Decimal) -> Refused:
         missing=missing,
         needed=to_hold,
     )
-
-
-def _observed(org: UUID, names: Iterable[str]) -> dict[str, tuple[int, int]]:
-    settled = ~Q(outcome="failed_before_billing")
-    sums = (
-        UsageByTool.objects.filter(settled, org=org, tool__in=list(names))
-        .values_list("tool")
-        .annotate(results=Sum("calls", filter=Q(outcome="succeeded"), default=0), calls_made=Sum("calls"))
-    )
-    return {tool: (int(results), int(calls)) for tool, results, calls in sums}

@@ -44,7 +44,8 @@ def start(
         Table.objects.get_or_create(id=_table_of(org), defaults=facts)
         table = Table.objects.select_for_update(no_key=True).get(id=_table_of(org))
         table.row_count += 1
-        table.save(update_fields=["row_count"])
+        table.fields += [field for field in data if field not in table.fields]
+        table.save(update_fields=["row_count", "fields"])
         row = Row.objects.create(table=table, number=table.row_count, data=dict(data))
         column = _column(table, tool)
         if column.pk is None:
