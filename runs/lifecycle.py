@@ -61,9 +61,9 @@ def create(
                 return _asked(run)
             approval.require(column.table.org, by, key, why)
             run.approved_by = by
-        return (
-            today.short(missing, run.to_hold) if (missing := _reserved(run, actor(by, key))) else _started(run, taken)
-        )
+        if missing := _reserved(run, actor(by, key)):
+            return today.short(missing, run.to_hold)
+        return _started(run, taken)
 
     if limit is not None and limit < 1:
         raise Refused("invalid_limit", "Name at least one row to run on.", 422, field="limit")

@@ -263,7 +263,7 @@ def attention(org: Organization) -> list[RunCard]:
 
 def run_of(org: Organization, run: UUID) -> Run:
     """Read a run of an org. 404 where the org has none of that id. One query."""
-    return get_object_or_404(_runs(org).select_related("org"), id=run)
+    return get_object_or_404(_runs(org).select_related("org", "column__table"), id=run)
 
 
 def runs_page(

@@ -49,7 +49,7 @@ class ExplanationShown(Shown):
 
 AtMost = Annotated[
     Decimal | None,
-    Query(gt=0, le=10**9, decimal_places=4, description="The cap that the run would have."),
+    Query(gt=0, le=10**9, description="The cap that the run would have."),
     WithJsonSchema({"anyOf": [{"type": "number", "exclusiveMinimum": 0, "maximum": 10**9}, {"type": "null"}]}),
 ]
 Rows = Annotated[int | None, Query(ge=1, le=2**31 - 1, description="How many rows at most.")]

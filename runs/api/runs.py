@@ -27,6 +27,7 @@ from oxygen_site.api import (
 )
 from oxygen_site.transactions import Refused, one_snapshot
 from runs import lifecycle, preflight, queries
+from runs.api.pointing import pointing
 from runs.api.shapes import (
     AskedMode,
     ItemShown,
@@ -115,6 +116,7 @@ def estimate_run(request: OrgRequest, body: ToEstimate) -> Data[PreflightShown]:
     summary="Start a run",
 )
 @write(201)
+@pointing(cap="max_credits")
 def start_run(request: OrgRequest, body: ToStart) -> Data[RunShown] | tuple[int, Data[PreflightShown]]:
     """Start a run and answer it, or answer with 200 what it would be (`dry_run`).
 
@@ -240,6 +242,7 @@ def cancel_run(request: OrgRequest, run_id: UUID) -> Data[RunShown]:
     summary="Continue a run",
 )
 @write(201)
+@pointing(cap="max_credits")
 def continue_run(request: OrgRequest, run_id: UUID, body: NewCap) -> Data[RunShown]:
     """Start a new run over a paused run's pending rows, under a cap of its own, and cancel the old one, or do neither.
 

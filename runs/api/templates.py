@@ -11,6 +11,7 @@ from billing.access import OrgRequest
 from oxygen_site.api import Count, CreditsIn, Data, Shown, Taken, may, write
 from oxygen_site.transactions import one_snapshot
 from runs import lifecycle, preflight
+from runs.api.pointing import pointing
 from runs.api.shapes import AskedMode, PreflightShown, RunShown, preflight_shown, run_shown
 from runs.models import Capability, Run, Table, WorkflowTemplate
 from runs.preflight import Preflight
@@ -101,6 +102,7 @@ def preflight_template(request: OrgRequest, template_id: str, body: ToForesee) -
     summary="Run a template",
 )
 @write(201)
+@pointing(cap="max_credits", limit="input/limit")
 def run_template(
     request: OrgRequest, template_id: str, body: ToRun
 ) -> Data[RunShown] | tuple[int, Data[PreflightShown]]:

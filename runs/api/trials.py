@@ -9,6 +9,7 @@ from pydantic import Field
 from billing.access import OrgRequest
 from oxygen_site.api import CreditsIn, Data, Taken, may, write
 from runs import trials
+from runs.api.pointing import pointing
 from runs.api.shapes import AskedMode, PreflightShown, RunShown, preflight_shown, run_shown
 from runs.models import Tool
 
@@ -30,6 +31,7 @@ class Trial(Taken):
     summary="Test a tool",
 )
 @write(201)
+@pointing(cap="max_credits")
 def test_tool(request: OrgRequest, tool_id: str, body: Trial) -> Data[RunShown] | tuple[int, Data[PreflightShown]]:
     """Run one tool on one input and answer that run, or answer with 200 what it would be (`dry_run`).
 
