@@ -5,6 +5,7 @@ import json
 import os
 import pty
 import select
+import signal
 import struct
 import subprocess
 import sys
@@ -168,6 +169,16 @@ class Oxygen:
         return Terminal([*self.command, *arguments], self.home, self.env | env, columns, keys)
 
 
+def heeds_ctrl_c() -> None:
+    """Give a new process the signal back that a suite in the background goes without."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def _at_the_terminal() -> None:
+    heeds_ctrl_c()
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+
 class Terminal:
     """The command with a terminal as its stdin, stdout and stderr."""
 
@@ -176,7 +187,7 @@ class Terminal:
         fcntl.ioctl(inner, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
         self.process = subprocess.Popen(
             command, cwd=home, env=env, stdin=inner, stdout=inner, stderr=inner, start_new_session=True,
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0) and None,
+            preexec_fn=_at_the_terminal,
         )  # fmt: skip
         os.close(inner)
         self.shown = ""
