@@ -36,7 +36,7 @@ def start(
 ) -> Run:
     """Start a run of one tool over one new row. One that needs approval does not wait: whoever may, gives it by this.
 
-    Refused: as `lifecycle.create`, and then there is no row either.
+    Refused: as `lifecycle.create`, and column_exists (409).
     """
 
     def verb() -> Run:
