@@ -46,7 +46,8 @@ def run(
 ) -> int:  # fmt: skip
     """Fill a column, and wait for the run to end.
 
-    It runs over the rows that are not filled yet. With neither --mode nor --max-credits it estimates: nothing is called and nothing is charged.
+    It runs over the rows that are not filled yet. With neither --mode nor --max-credits it estimates: nothing is called
+    and nothing is charged.
     """
     target = {"table": table, "column": column, "limit": limit}
     if mode is None and max_credits is None:

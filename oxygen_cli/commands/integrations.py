@@ -27,7 +27,8 @@ def list_(session: Session) -> None:
 def connect(session: Session, provider: str) -> None:
     """Use the own account at PROVIDER.
 
-    Its calls cost no credits from the next run on. The account's key is asked for, or read from standard input. It is never shown again.
+    Its calls cost no credits from the next run on. The account's key is asked for, or read from standard input. It is
+    never shown again.
     """
     if sys.stdin.isatty():
         credential = str(click.prompt(f"API key of your account at {provider}", hide_input=True, err=True)).strip()
