@@ -1,5 +1,6 @@
 """Every page: nothing for axe to find or the console to say, light and dark, wide and narrow; within its weight."""
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 import pytest_playwright_axe
 from playwright.sync_api import Page, expect
 
+from billing import keys
 from billing.models import Organization, User
 from oxygen_site.postgres import CLONE
 from runs import lifecycle
@@ -45,6 +47,8 @@ def test_no_page_has_anything_for_axe_to_find(
     page = window(alice, color_scheme=theme, viewport={"width": width, "height": 900})
     own, odd = f"/orgs/acme/runs/{busy.id}/", f"/orgs/acme/runs/{mixed.id}/"
     asked = f"/orgs/acme/runs/{Run.objects.get(status='awaiting_approval').id}/"
+    old, _ = keys.make(Organization.objects.get(slug="acme"), alice, "Nightly sync", ["run", "approve"])
+    keys.revoke(keys.rotate(old, alice, timedelta(days=1))[0], by=alice)
     for address in (
         "/orgs/acme/billing/",
         "/orgs/acme/billing/?range=90d&daily=1&provider=hunter",
@@ -63,6 +67,9 @@ def test_no_page_has_anything_for_axe_to_find(
         "/orgs/acme/subscribe/",
         "/orgs/acme/subscribe/cancel/",
         "/orgs/acme/billing/invoices/",
+        "/orgs/acme/settings/keys/",
+        f"/orgs/acme/settings/keys/{old.pk}/rotate/",
+        f"/orgs/acme/settings/keys/{old.pk}/revoke/",
         "/orgs/?q=ac",
         "/orgs/new/",
         "/accounts/email/",
