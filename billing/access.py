@@ -62,10 +62,18 @@ def may(role: Role, right: str) -> bool:
     return role in RIGHTS[right]
 
 
-def has_right(user: User, org: Organization, right: str) -> bool:
-    """Say whether a person has a right in an org, where no request has passed the gate. Two queries at most."""
-    role, _ = _role(user, org)
-    return role is not None and may(role, right)
+def has_right(user: User, org: Organization, right: str, key: ApiKey | None = None) -> bool:
+    """Say whether a person, with a key of theirs where they came with one, has a right in an org.
+
+    For where no request has passed the gate. Two queries at most.
+    """
+    role, _ = _role_of_maker(key, org) if key else _role(user, org)
+    return role is not None and may(role, right) and (key is None or _opens(key, right))
+
+
+def actor(user: User, key: ApiKey | None = None) -> str:
+    """Name whoever acts as the ledger writes it down."""
+    return f"key:{key.pk}" if key else f"user:{user.pk}"
 
 
 def may_steer(request: OrgRequest, run: HasMember) -> bool:
@@ -96,6 +104,11 @@ def who_has(right: str) -> str:
     return f"Your role does not allow that. Ask {_either(roles)} of the organization."
 
 
+def who_may(right: str, key: ApiKey | None) -> str:
+    """Tell somebody without the right, or with a key that does not open it, what would."""
+    return _which_key(right) if key and not _opens(key, right) else who_has(right)
+
+
 def orgs_of(user: User) -> QuerySet[Organization]:
     """Read the orgs a person may enter, as a member or as their agency's staff, by name. One query."""
     return Organization.objects.filter(
@@ -110,7 +123,7 @@ def enter(request: HttpRequest, slug: str) -> None:
     if org is None or role is None:
         raise Http404("There is no such organization, or you are not in it.")
     request.org, request.role, request.by_agency = org, role, by_agency  # type: ignore[attr-defined]
-    request.key, request.actor = None, f"user:{request.user.pk}"  # type: ignore[attr-defined]
+    request.key, request.actor = None, actor(request.user)  # type: ignore[attr-defined,arg-type]
 
 
 def enter_by_key(request: HttpRequest, right: str) -> None:
@@ -126,7 +139,7 @@ def enter_by_key(request: HttpRequest, right: str) -> None:
     if org is None or role is None:
         raise Http404("There is no such organization, or whoever made this key is not in it any more.")
     request.org, request.role, request.by_agency = org, role, by_agency  # type: ignore[attr-defined]
-    request.user, request.key, request.actor = key.made_by, key, f"key:{key.pk}"  # type: ignore[attr-defined]
+    request.user, request.key, request.actor = key.made_by, key, actor(key.made_by, key)  # type: ignore[attr-defined]
     require(request, right)  # type: ignore[arg-type]
 
 

@@ -1,18 +1,21 @@
 """Periodic work on credits, each written as "do all that is due", so that a missed tick costs nothing but time."""
 
 import logging
+from datetime import timedelta
 from functools import partial
 
 from django.db.models import F, Q
 
 from billing import books, ledger, plans, top_ups
-from billing.models import Grant, Organization, PaidPeriod, StripeCheck
+from billing.models import Grant, KeptAnswer, Organization, PaidPeriod, StripeCheck
 from billing.payments import changes, effects, gateway, inbox, purchases
 from oxygen_site.clock import clock
 from oxygen_site.jobs import periodic, task
 from oxygen_site.transactions import intention
 
 log = logging.getLogger("oxygen.billing")
+
+KEPT = timedelta(days=30)  # answers to writes, for whoever sends one again
 
 
 @periodic("* * * * *")
@@ -94,6 +97,13 @@ def prove_hourly() -> None:
 def prove_nightly() -> None:
     """Prove all of all books."""
     _say(books.prove())
+
+
+@periodic("53 3 * * *")
+def forget_answers() -> None:
+    """Let go of answers to writes that are too old for anybody to send the write again."""
+    old = KeptAnswer.objects.filter(kept_at__lt=clock() - KEPT)
+    intention(old.delete)
 
 
 @periodic("41 * * * *")

@@ -63,6 +63,7 @@ try:
     WORKER_CONCURRENCY: int = env.int("OXYGEN_WORKER_CONCURRENCY", 32, validate=validate.Range(min=1))
     RUN_SHARDS: int = env.int("OXYGEN_RUN_SHARDS", 2, validate=validate.Range(min=1))
     WORKER_JOBS: int = env.int("OXYGEN_WORKER_JOBS", 8, validate=validate.Range(min=1))
+    API_CALLS_PER_MINUTE: int = env.int("OXYGEN_API_CALLS_PER_MINUTE", 600, validate=validate.Range(min=1))
     METRICS_TOKEN: str = env.str("OXYGEN_METRICS_TOKEN", "")
     # Encrypts the credentials of the orgs' own accounts; without it none can be connected.
     CREDENTIALS_KEY: str = env.str("OXYGEN_CREDENTIALS_KEY", UNSAFE_CREDENTIALS_KEY if PLAYING else "")

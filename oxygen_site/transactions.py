@@ -3,12 +3,14 @@
 For verbs of lifecycle, purchases and inbox, and for API writes; the verbs of the ledger join what is open and never
 retry. The law: an intention happens whole or not at all. It is repeated when the database could not do it, which is
 safe even where a commit's answer was lost, because every movement has a key made from facts. A refusal never is.
+One intention may be made of others: then they are its steps.
 """
 
 import random
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 
 import psycopg
 from django.db import connection, transaction
@@ -45,18 +47,32 @@ class Refused(Exception):
         self.facts = facts
 
 
-def intention[T](verb: Callable[[], T | Refused], *, certain: bool = False) -> T:
+class Booked(Exception):
+    """A step's refusal on its way out of the intention that it is a step of: what was booked is to stay booked."""
+
+    def __init__(self, refusal: Refused) -> None:
+        super().__init__(refusal.message)
+        self.refusal = refusal
+
+
+_made_of_others: ContextVar[bool] = ContextVar("made_of_others", default=False)
+
+
+def intention[T](verb: Callable[[], T | Refused], *, certain: bool = False, of_others: bool = False) -> T:
     """Run a verb as one durable transaction, again from its beginning where the database failed it.
 
     A verb that raises leaves nothing behind. A verb that returns a Refused is committed first and raised then, so that
     what it booked on the way (as an expiry before a 402) stays booked. `certain`, one statement more, is for verbs that
     would not answer the same twice: where a commit's answer is lost, the database is asked whether it happened.
+    `of_others`: the intentions that the verb calls are steps of this one, so that all of it happens or nothing.
     """
+    if _made_of_others.get():
+        return _step(verb)
     for tries_left in reversed(range(TRIES)):
         number = None
         try:
             with transaction.atomic(durable=True):
-                answer = verb()
+                answer = _whole(verb) if of_others else verb()
                 if connection.needs_rollback:
                     raise Spoiled
                 if certain:
@@ -75,6 +91,23 @@ def intention[T](verb: Callable[[], T | Refused], *, certain: bool = False) -> T
             raise answer
         return answer
     raise AssertionError("unreachable: the last try returns or raises")
+
+
+def _step[T](verb: Callable[[], T | Refused]) -> T:
+    answer = verb()
+    if isinstance(answer, Refused):
+        raise Booked(answer)
+    return answer
+
+
+def _whole[T](verb: Callable[[], T | Refused]) -> T | Refused:
+    before = _made_of_others.set(True)
+    try:
+        return verb()
+    except Booked as booked:
+        return booked.refusal
+    finally:
+        _made_of_others.reset(before)
 
 
 def _committed(number: str) -> bool:

@@ -6,7 +6,7 @@ For `lifecycle.py`, which keeps it, and for the pages, which say it beforehand. 
 from decimal import Decimal
 
 from billing import access
-from billing.models import Organization, User
+from billing.models import ApiKey, Organization, User
 from oxygen_site.transactions import Refused
 from runs.cascade import plain
 from runs.models import Run
@@ -22,7 +22,7 @@ def reason(org: Organization, kind: str, to_hold: Decimal) -> str:
     return ""
 
 
-def require(org: Organization, by: User, why: str = "") -> None:
-    """Refused, naming who may, where this person may not approve runs of the org."""
-    if not access.has_right(by, org, "approve"):
-        raise Refused("not_allowed", f"{why} {access.who_has('approve')}".strip(), 403)
+def require(org: Organization, by: User, key: ApiKey | None = None, why: str = "") -> None:
+    """Refused, naming who may, where this person, or the key they came with, may not approve runs of the org."""
+    if not access.has_right(by, org, "approve", key):
+        raise Refused("not_allowed", f"{why} {access.who_may('approve', key)}".strip(), 403)

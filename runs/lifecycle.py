@@ -2,7 +2,8 @@
 
 For views, the API, commands and seeding. Each verb is one intention and answers the run as it is afterwards; what a
 rule forbids is Refused, with a sentence that names the way on. Laws: credits are reserved in the transaction that
-creates or approves a run; of two people at once one moves the run, the other is told its state (the fact `state`).
+creates or approves a run; of two people at once one moves the run, the other is told its state (the fact `state`). Who
+comes with an API key acts by it, and may what it opens.
 Lock order: column, run, account, items, reservation.
 """
 
@@ -12,7 +13,8 @@ from typing import Any, NoReturn
 from uuid import UUID
 
 from billing import ledger
-from billing.models import Account, Reservation, User
+from billing.access import actor
+from billing.models import Account, ApiKey, Reservation, User
 from oxygen_site.clock import clock, new_id
 from oxygen_site.transactions import Refused, intention
 from runs import approval, standing, tables, today
@@ -31,6 +33,7 @@ def create(
     *,
     cap: Decimal | str | None,
     by: User,
+    key: ApiKey | None = None,
     limit: int | None = None,
     name: str | None = None,
     approved: bool = False,
@@ -52,17 +55,17 @@ def create(
             if not approved:
                 return _asked(run)
             run.approved_by = by
-        return _short(missing, run) if (missing := _reserved(run, by)) else _started(run, rows)
+        return _short(missing, run) if (missing := _reserved(run, actor(by, key))) else _started(run, rows)
 
     if limit is not None and limit < 1:
         raise Refused("invalid_limit", "Name at least one row to run on.", 422, field="limit")
     if approved:
-        approval.require(table.org, by)
+        approval.require(table.org, by, key)
     capped = _cap(cap)
     return intention(verb, certain=True)
 
 
-def approve(run: Run, *, by: User, plan: str | None = None) -> Run:
+def approve(run: Run, *, by: User, key: ApiKey | None = None, plan: str | None = None) -> Run:
     """Start a run that waits for approval, exactly as planned: take its rows and hold what it may spend.
 
     `plan` is the mark of the plan that was looked at, where one was. Refused: not_allowed (403); wrong_state;
@@ -77,7 +80,7 @@ def approve(run: Run, *, by: User, plan: str | None = None) -> Run:
         looked_at = now.plan if plan is None else plan
         if _renewed(now, today.terms(column, len(rows), now.cap)) or now.plan != looked_at:
             return _changed(now)
-        if missing := _reserved(now, by):
+        if missing := _reserved(now, actor(by, key)):
             return _short(missing, now)
         now.approved_by, now.status = by, Run.Status.QUEUED
         now.save(update_fields=["approved_by", "status"])
@@ -85,11 +88,11 @@ def approve(run: Run, *, by: User, plan: str | None = None) -> Run:
         wake(now)
         return now
 
-    approval.require(run.org, by)
+    approval.require(run.org, by, key)
     return intention(verb, certain=True)
 
 
-def pause(run: Run, *, by: User) -> Run:
+def pause(run: Run, *, by: User, key: ApiKey | None = None) -> Run:
     """Stop dispatch at once; what is in flight finishes. Refused: wrong_state."""
 
     def verb() -> Run:
@@ -100,7 +103,7 @@ def pause(run: Run, *, by: User) -> Run:
     return intention(verb, certain=True)
 
 
-def resume(run: Run, *, by: User) -> Run:
+def resume(run: Run, *, by: User, key: ApiKey | None = None) -> Run:
     """Let a paused run go on with its pending rows. Refused: wrong_state; cap_reached where no further item fits."""
 
     def verb() -> Run:
@@ -121,7 +124,7 @@ def resume(run: Run, *, by: User) -> Run:
     return intention(verb, certain=True)
 
 
-def cancel(run: Run, *, by: User) -> Run:
+def cancel(run: Run, *, by: User, key: ApiKey | None = None) -> Run:
     """Stop for good: what is in flight settles, what waits is given up, the rest is released. Refused: wrong_state."""
 
     def verb() -> Run:
@@ -135,13 +138,13 @@ def cancel(run: Run, *, by: User) -> Run:
             moved = _moved(now, Run.Status.CANCELLING)
             wake(moved)
             return moved
-        standing.end(now, Run.Status.CANCELLED, actor=_actor(by))
+        standing.end(now, Run.Status.CANCELLED, actor=actor(by, key))
         return now
 
     return intention(verb, certain=True)
 
 
-def continue_remaining(run: Run, *, cap: Decimal | str | None, by: User) -> Run:
+def continue_remaining(run: Run, *, cap: Decimal | str | None, by: User, key: ApiKey | None = None) -> Run:
     """Start a new run over a paused run's pending rows at today's prices, and cancel the old one, or do neither.
 
     Where the new run needs approval, whoever may give it does so by this. Refused: not_allowed (403) for anyone else;
@@ -153,14 +156,14 @@ def continue_remaining(run: Run, *, cap: Decimal | str | None, by: User) -> Run:
         rows = list(old.items.filter(status=Item.Status.PENDING).order_by("number").values_list("row", flat=True))
         new = _drafted(old.column, len(rows), capped, by, kind=old.kind, name=old.name, continues=old)
         if why := approval.reason(old.org, new.kind, new.to_hold):
-            approval.require(old.org, by, why)
+            approval.require(old.org, by, key, why)
             new.approved_by = by
         _drop_pending(old)
         standing.give_up(old, waiting=False)
         if old.items.filter(status=Item.Status.RUNNING).exists():
             raise Refused("in_flight", "Some of its rows are still being worked on. Try again when they are done.")
-        standing.end(old, Run.Status.CANCELLED, actor=_actor(by))
-        if missing := _reserved(new, by):
+        standing.end(old, Run.Status.CANCELLED, actor=actor(by, key))
+        if missing := _reserved(new, actor(by, key)):
             raise _short(missing, new)
         return _started(new, rows)
 
@@ -211,7 +214,7 @@ def _drafted(
     )
 
 
-def _reserved(run: Run, by: User) -> Decimal:
+def _reserved(run: Run, who: str) -> Decimal:
     return ledger.reserve(
         run.org_id,
         run.id,
@@ -219,7 +222,7 @@ def _reserved(run: Run, by: User) -> Decimal:
         estimated_max=run.estimated_max,
         run_kind=run.kind,
         member=run.member_id,
-        actor=_actor(by),
+        actor=who,
     )
 
 
@@ -329,7 +332,3 @@ def _moved(run: Run, status: Run.Status, reason: Run.PauseReason | None = None) 
 
 def _room(run: Run) -> Decimal:
     return Reservation.objects.get(org=run.org_id, run=run.id).room
-
-
-def _actor(by: User) -> str:
-    return f"user:{by.id}"

@@ -1,5 +1,6 @@
 """Ground floor: people and orgs, and the credits they own."""
 
+from .calls import CallCount, KeptAnswer
 from .credits import Account, Draw, Entry, Grant, Proof, Reservation, UsageByRun, UsageByTool
 from .invoices import Invoice
 from .keys import ApiKey, Scope
@@ -26,11 +27,13 @@ __all__ = [
     "AgencyStaff",
     "ApiKey",
     "AutoTopUp",
+    "CallCount",
     "Customer",
     "Draw",
     "Entry",
     "Grant",
     "Invoice",
+    "KeptAnswer",
     "Membership",
     "Organization",
     "Pack",

@@ -154,7 +154,7 @@ def test_reading_costs_the_same_however_much_there_is(
     ask("/balance", secret)
     for n in range(20):
         give(acme, n + 1, days=n + 1)
-    with django_assert_max_num_queries(4 + 8):  # the gate's and the operation's
+    with django_assert_max_num_queries(5 + 8):  # the gate's and the operation's
         Client().get("/api/v1/balance", headers={"Authorization": f"Bearer {secret}"})
     with django_assert_max_num_queries(4 + 6):
         Client().get("/api/v1/subscription", headers={"Authorization": f"Bearer {secret}"})

@@ -17,6 +17,7 @@ from ninja.errors import HttpError
 from pydantic import BaseModel
 
 from oxygen_site import api
+from oxygen_site.api import answers, version1
 from oxygen_site.transactions import Refused
 from tests.contract import ask, served, violations
 
@@ -101,7 +102,7 @@ def body(request: Any, body: Asked) -> None:
 @pytest.fixture(scope="module")
 def other() -> Any:
     """The same API over other operations."""
-    made = api.Version1(docs_url=None, openapi_url=None, urls_namespace="other", renderer=api.Renderer())
+    made = version1.Version1(docs_url=None, openapi_url=None, urls_namespace="other", renderer=answers.Renderer())
     made._exception_handlers = api.api._exception_handlers
     made.add_router("", INNER)
     return {str(pattern.pattern): pattern.callback for pattern in made.urls[0]}

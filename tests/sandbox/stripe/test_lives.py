@@ -32,7 +32,7 @@ class Life:
         return self.subscription
 
     def moment(self) -> int:
-        """Up to 15 minutes ago, but never before the last change: a year begun since reaches back over a month's end."""
+        """Up to 15 minutes ago, never before the last change: a year begun since reaches over the month's end."""
         now = self.sandbox.stripe.test_helpers.test_clocks.retrieve(str(self.ada.test_clock)).frozen_time
         start = self.seen()["items"].data[0].current_period_start
         return max(start, self.changed, now - self.dice.randrange(900))
