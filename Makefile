@@ -2,14 +2,16 @@
 
 PYTHON_IN = .venv/bin/python
 PORT ?= 8000
+FIXED = $(or $(SEED),2026)
 
 .PHONY: demo test soak stripe-cli bench lint lock clean chromium
 
 demo: .venv/.server
 	exec $(PYTHON_IN) manage.py up --demo --port $(PORT)
 
+# The same order and the same examples each time, so that what fails is the change under test. The soak rolls dice.
 test: .venv/.dev chromium lint
-	$(PYTHON_IN) -m pytest -n 2 --dist loadfile $(TESTS)
+	$(PYTHON_IN) -m pytest -n 2 --dist loadfile --randomly-seed=$(FIXED) --hypothesis-seed=$(FIXED) $(TESTS)
 
 soak: .venv/.dev chromium
 	OXYGEN_SOAK=1 SEED=$(SEED) $(PYTHON_IN) -m pytest -n 2 --dist loadfile $(TESTS)

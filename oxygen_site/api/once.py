@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable
 from functools import wraps
 from hashlib import sha256
-from typing import Any, Concatenate, NamedTuple
+from typing import Any, NamedTuple
 
 import psycopg
 from django.db import OperationalError
@@ -18,14 +18,12 @@ from ninja.utils import contribute_operation_callback
 
 from billing.access import OrgRequest
 from billing.models import KeptAnswer
-from oxygen_site.api.answers import Data, written
+from oxygen_site.api.answers import written
 from oxygen_site.clock import clock
 from oxygen_site.transactions import Booked, Refused, intention
 
 KEY = re.compile(r"[\x21-\x7e]{1,255}")
 MARK = "x-once"  # how an operation tells the description of the API that it takes a key
-
-type Answered[T] = Data[T] | tuple[int, Data[Any]]  # with a status of its own, where it is another than usual
 
 
 class _Kept(NamedTuple):
@@ -34,19 +32,15 @@ class _Kept(NamedTuple):
     again: bool
 
 
-def write[**P](
-    status: int = 200,
-) -> Callable[[Callable[Concatenate[OrgRequest, P], Any]], Callable[Concatenate[OrgRequest, P], HttpResponse]]:
-    """Do an operation once a key; `status` is what it answers with unless it says another itself.
+def write(status: int = 200) -> Callable[[Callable[..., Any]], Callable[..., HttpResponse]]:
+    """Do an operation once a key. It answers its `Data`, or (status, Data) where the status is another than usual.
 
     Refused: idempotency_key_required, invalid_idempotency_key (400), in_progress (409), idempotency_key_reused (422).
     """
 
-    def once(
-        operation: Callable[Concatenate[OrgRequest, P], Any],
-    ) -> Callable[Concatenate[OrgRequest, P], HttpResponse]:
+    def once(operation: Callable[..., Any]) -> Callable[..., HttpResponse]:
         @wraps(operation)
-        def answered(request: OrgRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
+        def answered(request: OrgRequest, *args: Any, **kwargs: Any) -> HttpResponse:
             key, fingerprint = _key(request), _fingerprint(request)
 
             def whole() -> _Kept:

@@ -61,7 +61,7 @@ def send(acme: Organization, alice: User) -> Ask:
     )
     made._exception_handlers = api.api._exception_handlers
     made.add_router("", INNER)
-    views = {str(pattern.pattern): pattern.callback for pattern in made.urls[0]}
+    views: Any = {str(pattern.pattern): pattern.callback for pattern in made.urls[0]}
     secret = keys.make(acme, alice, "A script", ["read"])[1]
 
     def sent(path: str, body: str | None = None, key: str = "", **headers: str) -> HttpResponse:
