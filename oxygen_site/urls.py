@@ -9,8 +9,10 @@ from oxygen_site.api.manual import docs
 from oxygen_site.demo import sandbox
 from oxygen_site.health import healthz, readyz
 from oxygen_site.metrics import metrics
+from runs.api import routers as runs_operations
 
-api.add_router("", billing_operations)
+for router in (billing_operations, *runs_operations):
+    api.add_router("", router)
 
 urlpatterns = [
     path("healthz", healthz, name="healthz"),

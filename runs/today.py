@@ -3,14 +3,14 @@
 For `lifecycle.py`, which freezes them on a run, and for the pages that show an estimate. Reads only, a few queries.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
 from django.db.models import Exists, OuterRef, Q, QuerySet, Sum
 
-from billing.models import UsageByTool
+from billing.models import Organization, UsageByTool
 from oxygen_site.transactions import Refused
 from runs import accounts
 from runs.cascade import plain, unit
@@ -24,6 +24,11 @@ def column_of(table: Table, fill: Fill) -> Column:
         return fill
     missing = Column(table=table, key=fill.pk, name=fill.name, cascade=fill.cascade)
     return Column.objects.filter(table=table, key=fill.pk).select_related("table").first() or missing
+
+
+def nowhere(org: Organization, cascade: Sequence[str]) -> Column:
+    """The column that an outside run fills: one that is not here, and has no rows."""
+    return Column(table=Table(org=org), cascade=list(cascade))
 
 
 def rows_to_fill(column: Column) -> QuerySet[Row]:

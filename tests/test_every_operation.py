@@ -24,6 +24,13 @@ API_PAGE = Path(__file__).resolve().parent.parent / "docs/api.md"
 OPERATIONS = {
     ("GET", "/balance"): "read",
     ("GET", "/subscription"): "read",
+    # execution planes
+    ("POST", "/reservations"): "start_runs",
+    ("GET", "/reservations/{reservation_id}"): "read",
+    ("POST", "/reservations/{reservation_id}/holds"): "start_runs",
+    ("POST", "/reservations/{reservation_id}/renew"): "start_runs",
+    ("POST", "/reservations/{reservation_id}/settle"): "start_runs",
+    ("POST", "/reservations/{reservation_id}/close"): "start_runs",
 }
 OPENS = {
     "read": {"read"},

@@ -46,6 +46,21 @@ CreditsIn = Annotated[
         }
     ),
 ]
+# What a call cost, which may be nothing.
+CostIn = Annotated[
+    Decimal,
+    BeforeValidator(_exact),
+    Field(ge=0, le=10**9, decimal_places=4),
+    WithJsonSchema(
+        {
+            "type": "number",
+            "description": "Credits: exact, with at most four decimals.",
+            "minimum": 0,
+            "maximum": 10**9,
+            "examples": [1.5],
+        }
+    ),
+]
 Count = Annotated[StrictInt, Field(ge=1, le=LARGEST)]
 Limit = Annotated[int, Query(ge=1, le=200, description="How many at most on one page.")]
 Cursor = Annotated[str | None, Query(description="`next_cursor` of the page before; without one, the first page.")]

@@ -142,6 +142,10 @@ class Run(models.Model):
         return list(dict.fromkeys(step["provider"] for step in self.steps))
 
     @property
+    def tools(self) -> list[str]:
+        return [step["tool"] for step in self.steps]
+
+    @property
     def to_hold(self) -> Decimal:
         """What it reserves when it starts."""
         return min(self.cap or Decimal(0), self.estimated_max)
