@@ -182,7 +182,7 @@ def _shown(run: Run) -> Reservation:
 
 
 class ToHold(Taken):
-    """`refs`: what you call each item, shown on the run's page. Without a settle or a renewal in time it is given up."""
+    """`refs`: what you call each item, as the run's page shows it. What is not settled within its lease is given up."""
 
     items: UpToMost
     refs: Annotated[list[Ref], Field(max_length=MOST)] | None = None
