@@ -27,7 +27,7 @@ CHAINS = 60
 OURS = {"positive_data_acceptance", "ignored_auth"}
 MOVED = "SELECT count(*), coalesce(max(account_seq), 0) FROM ledger.entry"
 FITS_NOT = {"invalid", "bad_request"}
-CHECKED = [check for check in CHECKS.get_all() if check.__name__ not in OURS]
+CHECKED: list[Any] = [check for check in CHECKS.get_all() if check.__name__ not in OURS]
 HOW: Any = {
     "deadline": None,
     "database": None,
@@ -55,14 +55,14 @@ def api(headers: dict[str, str]) -> Any:
     return schemathesis.openapi.from_wsgi(f"{ROOT}/openapi.json", application)
 
 
-def judged(case: Case, headers: dict[str, str]) -> int:
+def judged(case: Case[Any], headers: dict[str, str]) -> int:
     before = moved()
     response = case.call(headers=headers)
     checked(case, response, before)
     return response.status_code
 
 
-def checked(case: Case, response: Response, before: Any) -> None:
+def checked(case: Case[Any], response: Response, before: Any) -> None:
     case.validate_response(response, checks=CHECKED)
     if response.status_code < 400:
         return
@@ -78,7 +78,7 @@ def tried(operation: Any, mode: GenerationMode, times: int, headers: dict[str, s
 
     @given(case=operation.as_strategy(generation_mode=mode))
     @settings(max_examples=times, **HOW)
-    def try_it(case: Case) -> None:
+    def try_it(case: Case[Any]) -> None:
         statuses.append(judged(case, headers))
 
     try_it()
@@ -101,11 +101,11 @@ def test_any_chain_of_calls_is_answered_as_described(api: Any, headers: dict[str
     made: list[int] = []
 
     class Chain(api.as_state_machine()):  # type: ignore[misc]
-        def call(self, case: Case, **how: Any) -> Response:
+        def call(self, case: Case[Any], **how: Any) -> Response:
             self.before = moved()
             return case.call(headers=headers)
 
-        def validate_response(self, response: Response, case: Case, **how: Any) -> None:
+        def validate_response(self, response: Response, case: Case[Any], **how: Any) -> None:
             made.append(response.status_code)
             checked(case, response, self.before)
 

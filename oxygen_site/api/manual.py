@@ -17,6 +17,7 @@ type Json = dict[str, Any]
 
 DEEPEST = 4
 EVERYWHERE = {"Oxygen-Organization", "Idempotency-Key"}  # said once, at the head of the page
+NAMED: dict[Any, str] = {"date-time": "instant", "uuid": "id"}
 CODE = re.compile(r"(`[^`]+`)")
 
 
@@ -128,7 +129,7 @@ def _kind(spec: Json, schema: Json) -> str:
             case {"type": "array", "items": items}:
                 kinds.append(f"list of {_kind(spec, items)}")
             case {"format": kind}:
-                kinds.append({"date-time": "instant", "uuid": "id"}.get(kind, kind))
+                kinds.append(str(NAMED.get(kind, kind)))
             case {"type": kind}:
                 kinds.append(kind)
             case _:
