@@ -78,6 +78,7 @@ def world(harbor: Agency, harriet: User, globex: Organization, mallory: User, se
     give(org, 100)
     column = column_of(table_of(org, rows=40), HUNTER)
     run = lifecycle.create(column.table, column, cap="3", limit=3, by=people["member"])
+    outside = lifecycle.create_outside(org, [HUNTER], items=3, cap="3", by=people["member"])
     row = column.table.rows.first()
     assert row is not None
     things = {
@@ -88,7 +89,7 @@ def world(harbor: Agency, harriet: User, globex: Organization, mallory: User, se
         "tool_id": HUNTER,
         "provider": "hunter",
         "template_id": WorkflowTemplate.objects.values_list("pk", flat=True)[0],
-        "reservation_id": run.pk,
+        "reservation_id": outside.pk,
     }
     return World(org, people, things)
 

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from django.shortcuts import get_object_or_404
 from ninja import Router
-from pydantic import Field, StrictInt, StringConstraints
+from pydantic import Field, StrictBool, StrictInt, StringConstraints
 
 from billing import access
 from billing.access import OrgRequest
@@ -50,7 +50,7 @@ class ToReserve(Taken):
     items: Count
     max_credits: CreditsIn | None = None
     name: Named | None = None
-    approved: bool = False
+    approved: StrictBool = False
 
 
 class ToolFrozen(Shown):
@@ -257,8 +257,8 @@ class OutcomeIn(Taken):
     tries: Annotated[StrictInt, Field(alias="try", ge=0, lt=TRIES)] = 0
     outcome: Outcome
     cost: CostIn | None = None
-    again: bool = False
-    last: bool = False
+    again: StrictBool = False
+    last: StrictBool = False
     reason: Annotated[str, StringConstraints(max_length=200)] = ""
     reference: Annotated[str, StringConstraints(max_length=120)] = ""
     latency_ms: Annotated[StrictInt, Field(ge=0, le=2**31 - 1)] | None = None
@@ -329,7 +329,7 @@ def _verdict(run: Run, item: int, told: Verdict) -> VerdictShown:
 class ToClose(Taken):
     """`give_up`: also while items are out; nothing is charged for what was not settled."""
 
-    give_up: bool = False
+    give_up: StrictBool = False
 
 
 @router.post(
