@@ -9,7 +9,7 @@ locks the run's row. Lock order: run, account, items by number, attempts, entrie
 
 import logging
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import NamedTuple
@@ -164,7 +164,8 @@ def settle(run: Run, outcomes: Sequence[Said]) -> list[Verdict]:
     The same again is `replayed` and moves nothing; of a differing one, a `conflict`, the first stands. An outcome is
     refused as unknown_tool, cost_not_zero, unknown_item, ended, not_next or given_up.
     """
-    heard = [_heard(run, n, said) for n, said in enumerate(outcomes)]
+    steps = {step.tool: (n, step) for n, step in enumerate(run.cascade)}
+    heard = [_heard(steps, n, said) for n, said in enumerate(outcomes)]
     batch = [each for each in heard if isinstance(each, _Heard)]
     try:
         done = intention(lambda: _settle(run, batch, slow=False), certain=True)
@@ -178,13 +179,13 @@ def settle(run: Run, outcomes: Sequence[Said]) -> list[Verdict]:
     return [done.verdicts[n] if isinstance(each, _Heard) else each for n, each in enumerate(heard)]
 
 
-def _heard(run: Run, n: int, said: Said) -> _Heard | Verdict:
-    if said.tool not in run.tools:
+def _heard(steps: Mapping[str, tuple[int, Step]], n: int, said: Said) -> _Heard | Verdict:
+    if said.tool not in steps:
         return Verdict("refused", code="unknown_tool")
     if said.cost and said.outcome in UNCHARGED:
         return Verdict("refused", code="cost_not_zero")
-    at = run.tools.index(said.tool)
-    meant = told(said.outcome, said.cost, said.reason, run.cascade[at], reference=said.reference, again=said.again)
+    at, step = steps[said.tool]
+    meant = told(said.outcome, said.cost, said.reason, step, reference=said.reference, again=said.again)
     return _Heard(n, Answer(Call(said.item, 0, at * TRIES + said.tries, {}), meant, said.latency_ms), said.last)
 
 
@@ -326,6 +327,11 @@ SELECT number FROM runs_item
 WHERE run_id = %(run)s AND status = 'running' AND (%(all)s OR lease_until < clock_timestamp())
 ORDER BY number LIMIT %(n)s FOR NO KEY UPDATE"""
 
+# A statement of its own: it sees what the settle before us wrote.
+OPEN = """
+SELECT item, number FROM runs_attempt
+WHERE run_id = %(run)s AND item = ANY(%(items)s::int[]) AND outcome IS NULL ORDER BY item"""
+
 
 def return_lapsed(run: Run) -> None:
     """Give up the items whose leases have run out, and end a cancelled run of which nothing is out any more."""
@@ -362,9 +368,9 @@ def close(run: Run, *, by: User, key: ApiKey | None = None, give_up: bool = Fals
 
 def _give_up(run: Run, why: Outcome, *, n: int | None = None) -> int:
     """Give up the items whose leases have run out, `n` at most; all that are out where no `n` is given. A step."""
-    numbers = [number for (number,) in query(OUT, run=run.id, all=n is None, n=n)]
-    attempts = run.attempts.filter(item__in=numbers, outcome=None).order_by("item")
-    answers = [Answer(Call(attempt.item, 0, attempt.number, {}), why, None) for attempt in attempts]
+    out = query(OUT, run=run.id, all=n is None, n=n)
+    attempts = query(OPEN, run=run.id, items=array(item for (item,) in out))
+    answers = [Answer(Call(item, 0, number, {}), why, None) for item, number in attempts]
     if answers:
         log.info("run %s: giving up %s items of its execution plane", run.id, len(answers))
         dispatch.let_go(run, answers)

@@ -8,6 +8,7 @@ import pytest
 
 from billing.models import Account, Entry, Organization, User
 from oxygen_site import clock
+from oxygen_site.jobs import line
 from oxygen_site.transactions import Refused
 from runs import accounts, jobs, lifecycle, planes, standing, worker
 from runs.models import Attempt, Item, Provider, Run
@@ -267,10 +268,12 @@ def test_a_thousand_outcomes_settle_in_a_handful_of_statements(
         assert verdicts(run, *[said(n) for n in range(1, 101)]) == ["settled"] * 100
 
 
-def test_outcomes_of_another_org_find_nothing(acme: Organization, alice: User, globex: Organization) -> None:
+def test_outcomes_of_another_org_find_nothing(
+    acme: Organization, alice: User, globex: Organization, mallory: User
+) -> None:
     mine = reserve(acme, alice, HUNTER)
     hold(mine)
-    other = reserve(globex, globex.memberships.get().user, HUNTER)
+    other = reserve(globex, mallory, HUNTER)
     assert verdicts(other, said(1)) == ["unknown_item"]
 
 
@@ -331,7 +334,7 @@ def test_our_own_workers_leave_it_alone(acme: Organization, alice: User) -> None
     jobs.give_up_overdue()
     assert worker.drive_slice(run.id, 1) is None
     assert states(run) == ["running"]
-    assert jobs.line(jobs.drive_run) == []
+    assert line(jobs.drive_run) == []
 
 
 def test_what_it_can_no_longer_need_comes_back_within_seconds(acme: Organization, alice: User) -> None:

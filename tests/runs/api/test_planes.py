@@ -6,7 +6,7 @@ from uuid import uuid4
 
 import pytest
 
-from billing import keys
+from billing import keys, orgs
 from billing.models import Account, Entry, Organization, Role, User
 from runs import jobs, lifecycle, planes
 from runs.models import Run
@@ -160,7 +160,7 @@ def test_only_its_own_org_finds_it_and_only_whoever_may_steer_it_uses_it(
     assert ask(f"/reservations{at}", stranger).status == 404
     assert post(f"{at}/settle", stranger, {"outcomes": [found(1)]}).status == 404
     bob = person("Bob")
-    acme.memberships.create(user=bob, role=Role.MEMBER)
+    orgs.add_member(acme, bob, Role.MEMBER)
     other = keys.make(acme, bob, "Bob's", ["read", "run"])[1]
     assert ask(f"/reservations{at}", other).status == 200
     assert post(f"{at}/holds", other, {"items": 1}).status == 403
