@@ -73,7 +73,7 @@ class ItemsOfReservation(Shown):
     failed: int
 
 
-class Reservation(Shown):
+class ReservationShown(Shown):
     """What an execution plane may spend, and what it has. It is a run of the kind `outside`, and has its id.
 
     `credits_per_item`: what is held for one item. `room`: what further holds may take. `late`: outcomes that came after
@@ -102,11 +102,11 @@ class Reservation(Shown):
 @router.post(
     "/reservations",
     auth=may("start_runs"),
-    response={201: Data[Reservation], 402: None},
+    response={201: Data[ReservationShown], 402: None},
     summary="Open a reservation",
 )
 @write(201)
-def open_reservation(request: OrgRequest, body: ToReserve) -> Data[Reservation]:
+def open_reservation(request: OrgRequest, body: ToReserve) -> Data[ReservationShown]:
     """Hold what so many items may cost, `max_credits` at most, for work that is done elsewhere.
 
     Prices, maxima and modes stay as they are now. Tools on managed providers need `max_credits`. `approved` takes the
@@ -127,9 +127,11 @@ def open_reservation(request: OrgRequest, body: ToReserve) -> Data[Reservation]:
     return Data(data=_shown(run))
 
 
-@router.get("/reservations/{uuid:reservation_id}", auth=may("read"), response=Data[Reservation], summary="Read one")
+@router.get(
+    "/reservations/{uuid:reservation_id}", auth=may("read"), response=Data[ReservationShown], summary="Read one"
+)
 @one_snapshot()
-def get_reservation(request: OrgRequest, reservation_id: UUID) -> Data[Reservation]:
+def get_reservation(request: OrgRequest, reservation_id: UUID) -> Data[ReservationShown]:
     """How far it is, and what it has captured, holds and may still take."""
     return Data(data=_shown(_run(request, reservation_id)))
 
@@ -144,11 +146,11 @@ def _mine(request: OrgRequest, reservation_id: UUID) -> Run:
     return run
 
 
-def _shown(run: Run) -> Reservation:
+def _shown(run: Run) -> ReservationShown:
     """Two queries."""
     card = queries.receipt(run)
     done = {"succeeded": card.succeeded, "failed": card.failed}
-    return Reservation(
+    return ReservationShown(
         id=run.id,
         name=run.name,
         status=run.status,  # type: ignore[arg-type]
@@ -333,10 +335,13 @@ class ToClose(Taken):
 
 
 @router.post(
-    "/reservations/{uuid:reservation_id}/close", auth=may("start_runs"), response=Data[Reservation], summary="Close it"
+    "/reservations/{uuid:reservation_id}/close",
+    auth=may("start_runs"),
+    response=Data[ReservationShown],
+    summary="Close it",
 )
 @write()
-def close_reservation(request: OrgRequest, reservation_id: UUID, body: ToClose) -> Data[Reservation]:
+def close_reservation(request: OrgRequest, reservation_id: UUID, body: ToClose) -> Data[ReservationShown]:
     """End it, and return what it did not capture. Refused (409): `in_flight` while items are out; `wrong_state`."""
     run = planes.close(_mine(request, reservation_id), by=request.user, key=request.key, give_up=body.give_up)
     return Data(data=_shown(run))

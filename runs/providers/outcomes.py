@@ -134,7 +134,9 @@ def not_sent(tries: int, why: str) -> Outcome:
     return Outcome("failed_before_billing", Decimal(0), reason, wait=_pause(tries), health=Health.ILL)
 
 
-def told(outcome: str, cost: Decimal, why: str, step: Step, *, reference: str = "", again: bool = False) -> Outcome:
+def told(
+    outcome: str, cost: Decimal | None, why: str, step: Step, *, reference: str = "", again: bool = False
+) -> Outcome:
     """Read what an execution plane says of a call that it made. `again`: it will ask the same tool once more."""
     free = outcome in UNCHARGED
     cost, charge = (ZERO, "Nothing was charged.") if free else _billed(cost, step)

@@ -5,6 +5,7 @@ import random
 import signal
 import subprocess
 import sys
+import time
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,7 @@ def test_an_outside_plane_is_exact_whatever_is_sent_twice_or_killed(
     dice, passed, killed = random.Random(SEED), 0, 0
     while any(each.poll() is None for each in clients):
         passed += Reservation.objects.filter(over).count()
+        time.sleep(0.05)
         share = booked(run).captured / cap
         if killed < kills and share * (kills + 1) > killed + 1:
             n = dice.randrange(CLIENTS)
