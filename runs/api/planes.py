@@ -338,7 +338,7 @@ class ToClose(Taken):
     "/reservations/{uuid:reservation_id}/close",
     auth=may("start_runs"),
     response=Data[ReservationShown],
-    summary="Close it",
+    summary="Close a reservation",
 )
 @write()
 def close_reservation(request: OrgRequest, reservation_id: UUID, body: ToClose) -> Data[ReservationShown]:
