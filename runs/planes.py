@@ -167,10 +167,10 @@ def settle(run: Run, outcomes: Sequence[Said]) -> list[Verdict]:
     steps = {step.tool: (n, step) for n, step in enumerate(run.cascade)}
     heard = [_heard(steps, n, said) for n, said in enumerate(outcomes)]
     batch = [each for each in heard if isinstance(each, _Heard)]
-    try:
-        done = intention(lambda: _settle(run, batch, slow=False), certain=True)
+    try:  # where a commit's answer is lost, `replayed` says as much as `settled`
+        done = intention(lambda: _settle(run, batch, slow=False))
     except (ledger.AlreadySettled, ledger.Closed):
-        done = intention(lambda: _settle(run, batch, slow=True), certain=True)
+        done = intention(lambda: _settle(run, batch, slow=True))
     if late := [each for each in batch if done.verdicts[each.n].code == "given_up"]:
         log.warning("run %s: dropped %s outcomes of items that had been given up", run.id, len(late))
         intention(lambda: _count(run, late), certain=True)
