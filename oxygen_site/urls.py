@@ -3,7 +3,7 @@
 from django.contrib import admin
 from django.urls import include, path
 
-from billing.api import router as billing_operations
+from billing.api import routers as billing_operations
 from oxygen_site.api import api
 from oxygen_site.api.manual import docs
 from oxygen_site.demo import sandbox
@@ -11,8 +11,8 @@ from oxygen_site.health import healthz, readyz
 from oxygen_site.metrics import metrics
 from runs.api import routers as runs_operations
 
-for router in (billing_operations, *runs_operations):
-    api.add_router("", router)
+for operations in (*billing_operations, *runs_operations):
+    api.add_router("", operations)
 
 urlpatterns = [
     path("healthz", healthz, name="healthz"),

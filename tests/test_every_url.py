@@ -16,7 +16,7 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from django.urls.converters import IntConverter
 
-from billing import orgs
+from billing import keys, orgs
 from billing.models import Agency, Organization, Role, User
 from runs.models import Run
 from tests.conftest import give, person
@@ -47,6 +47,9 @@ OF_AN_ORG = {
     "billing:portal": Address("plan", POST),
     "billing:returned": Address("plan", BOTH),
     "billing:cancel_plan": Address("cancel_subscription", BOTH),
+    "billing:keys": Address("settings", BOTH),
+    "billing:revoke_key": Address("settings", BOTH),
+    "billing:rotate_key": Address("settings", BOTH),
     "runs:index": Address("read", GET),
     "runs:accounts": Address("settings", BOTH),
     "runs:attention": Address("read", GET),
@@ -60,6 +63,8 @@ OF_AN_ORG = {
 }
 # For whoever is signed in; they show only what is that person's.
 SIGNED_IN = {"billing:home", "billing:billing", "billing:runs", "billing:plan", "billing:orgs", "billing:new_org"}
+# Under /agency/, for its staff.
+OF_AN_AGENCY = {"billing:agency_keys", "billing:agency_revoke_key", "billing:agency_rotate_key"}
 ANYBODY = {"billing:theme", "healthz", "readyz", "api_docs"}
 WITH_THE_TOKEN = {"metrics"}
 SIGNED_BY_STRIPE = {"billing:stripe_webhook"}
@@ -100,6 +105,8 @@ def world(harbor: Agency, harriet: User, globex: Organization, mallory: User) ->
         orgs.add_member(org, people[name], role)
     give(org, 100)
     run = start(org, people["member"], HUNTER, rows=5, cap=3)
+    for owned, maker in ((org, people["owner"]), (globex, mallory)):
+        keys.make(owned, maker, "A key", ["read"])
     clients = {"anonymous": Client()} | {name: Client() for name in people}
     for name, who in people.items():
         clients[name].force_login(who)
@@ -121,7 +128,7 @@ SITE = list(walk(get_resolver()))
 
 def address(name: str, org: Organization, run: Run) -> str:
     pattern = next(pattern for named, _, pattern in SITE if named == name)
-    known = {"slug": org.slug, "run_id": run.id}
+    known = {"slug": org.slug, "run_id": run.id, "key_id": org.keys.values_list("pk", flat=True)[0]}
     return reverse(name, kwargs={key: known[key] for key in ("slug", *pattern.pattern.converters) if key in known})
 
 
@@ -138,7 +145,7 @@ def is_login(location: str) -> bool:
 
 
 def test_every_address_is_declared() -> None:
-    declared = OF_AN_ORG.keys() | SIGNED_IN | ANYBODY | WITH_THE_TOKEN | SIGNED_BY_STRIPE
+    declared = OF_AN_ORG.keys() | OF_AN_AGENCY | SIGNED_IN | ANYBODY | WITH_THE_TOKEN | SIGNED_BY_STRIPE
     named = {name for name, route, _ in SITE if not name.startswith((OPERATORS, ACCOUNTS, API))}
     # /billing, /runs and /subscribe also answer without their slash, under no name of their own.
     assert named - {"billing:None"} == declared
@@ -221,6 +228,20 @@ def test_who_is_not_signed_in_is_asked_to(name: str, client: Client) -> None:
     answer = client.get(reverse(name))
     assert answer.status_code == 302
     assert is_login(answer["Location"])
+
+
+def test_only_staff_enter_their_agencys_pages(world: World, harbor: Agency, harriet: User) -> None:
+    key, _ = keys.make(harbor, harriet, "The board", ["read"])
+    for name, role in product(sorted(OF_AN_AGENCY), world.clients):
+        url = reverse(name, args=[] if name == "billing:agency_keys" else [key.pk])
+        answer = world.clients[role].get(url)
+        says = f"{url} by {role}: {answer.status_code}"
+        if role == "anonymous":
+            assert is_login(answer["Location"]), says
+        elif role == "other agency":  # its own page, and no key of others
+            assert answer.status_code == (200 if name == "billing:agency_keys" else 404), says
+        else:
+            assert answer.status_code == (200 if role == "agency" else 404), says
 
 
 @pytest.mark.parametrize("name", sorted(WITH_THE_TOKEN))

@@ -9,11 +9,11 @@ from uuid import UUID
 
 from django.shortcuts import get_object_or_404
 from ninja import Router
-from pydantic import Field, StrictBool, StrictInt, StringConstraints
+from pydantic import Field, StrictBool, StringConstraints
 
 from billing import access
 from billing.access import OrgRequest
-from oxygen_site.api import CostIn, Count, Credits, CreditsIn, Data, Instant, Shown, Taken, may, write
+from oxygen_site.api import CostIn, Count, Credits, CreditsIn, Data, Instant, Shown, Taken, Whole, may, write
 from oxygen_site.transactions import Refused, one_snapshot
 from runs import lifecycle, planes, queries
 from runs.cascade import TRIES, place
@@ -24,8 +24,8 @@ router = Router(tags=["execution planes"], by_alias=True)
 
 type Named = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 type Ref = Annotated[str, StringConstraints(max_length=120)]
-type UpToMost = Annotated[StrictInt, Field(ge=1, le=MOST)]
-type Seconds = Annotated[StrictInt, Field(ge=1, le=LONGEST)]
+type UpToMost = Annotated[Count, Field(le=MOST)]
+type Seconds = Annotated[Count, Field(le=LONGEST)]
 type Outcome = Literal["succeeded", "no_result", "failed_before_billing", "failed_after_billing", "unknown"]
 type Status = Literal[
     "awaiting_approval",
@@ -256,14 +256,14 @@ class OutcomeIn(Taken):
 
     item: Count
     tool: Annotated[str, StringConstraints(max_length=80)]
-    tries: Annotated[StrictInt, Field(alias="try", ge=0, lt=TRIES)] = 0
+    tries: Annotated[Whole, Field(alias="try", lt=TRIES)] = 0
     outcome: Outcome
     cost: CostIn | None = None
     again: StrictBool = False
     last: StrictBool = False
     reason: Annotated[str, StringConstraints(max_length=200)] = ""
     reference: Annotated[str, StringConstraints(max_length=120)] = ""
-    latency_ms: Annotated[StrictInt, Field(ge=0, le=2**31 - 1)] | None = None
+    latency_ms: Whole | None = None
 
 
 class ToSettle(Taken):

@@ -8,7 +8,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
     dependencies = [
         ("billing", "0010_readings_of_customers"),
-        ("runs", "0006_receipts"),
+        ("runs", "0008_fields_of_tables"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
