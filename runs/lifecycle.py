@@ -230,9 +230,8 @@ def _locked_column(table: Table, column: Column) -> Column:
 
 
 def _column(run: Run) -> Column:
-    if run.table is None or run.column is None:
-        return today.nowhere(run.org, run.tools)
-    return _locked_column(run.table, run.column)
+    column = today.filled_by(run)
+    return _locked_column(column.table, column) if column.pk else column
 
 
 def _drafted(

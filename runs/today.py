@@ -30,6 +30,11 @@ def nowhere(org: Organization, cascade: Sequence[str]) -> Column:
     return Column(table=Table(org=org), cascade=list(cascade))
 
 
+def filled_by(run: Run) -> Column:
+    """The column that a run fills."""
+    return run.column or nowhere(run.org, run.tools)
+
+
 def rows_to_fill(column: Column) -> QuerySet[Row]:
     """Rows of the column's table, in order, that it has not filled and that no open run of it has before it.
 

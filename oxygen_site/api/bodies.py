@@ -57,11 +57,11 @@ CreditsIn = Annotated[
 CostIn = Annotated[
     Decimal,
     BeforeValidator(_exact),
-    Field(ge=0, le=10**9, decimal_places=4),
+    Field(ge=0, le=10**9),
     WithJsonSchema(
         {
             "type": "number",
-            "description": "Credits: exact, with at most four decimals.",
+            "description": "Credits, rounded down to four decimals.",
             "minimum": 0,
             "maximum": 10**9,
             "examples": [1.5],
