@@ -212,7 +212,12 @@ class ItemLine:
 
     @property
     def title(self) -> str:
-        """What a person knows the row by: whom or what it names, else any cell that says something."""
+        """What a person knows the row by: whom or what it names, else any cell that says something.
+
+        What is worked on outside goes by the name its execution plane has for it.
+        """
+        if self.item.row is None:
+            return self.item.ref or f"Item {self.item.number}"
         cells = self.item.row.data
         person = " ".join(filter(None, (cells.get("first_name"), cells.get("last_name"))))
         named = (cells.get(key) for key in ("name", "full_name", "company", "domain"))

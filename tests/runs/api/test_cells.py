@@ -84,7 +84,7 @@ def test_rows_come_in_pages_by_number(secret: str, acme: Organization) -> None:
 
 
 def test_a_column_nobody_ran_shows_nothing(secret: str, cascade: Run) -> None:
-    column_of(cascade.table, HUNTER, key="other")
+    column_of(Table.objects.get(), HUNTER, key="other")
     rows = ask(f"/tables/{cascade.table_id}/rows", secret).data["rows"]
     assert [each["results"]["other"] for each in rows] == [None, None, None]
     shown = cell(secret, cascade, 1, "other")
@@ -144,9 +144,9 @@ def test_a_call_under_way_has_no_credits_yet(secret: str, cascade: Run) -> None:
 def test_a_rows_history_tells_each_run_the_newest_first_with_who_started_it(
     secret: str, acme: Organization, alice: User, cascade: Run
 ) -> None:
-    other = column_of(cascade.table, HUNTER, key="other")
+    other = column_of(Table.objects.get(), HUNTER, key="other")
     key, _ = keys.make(acme, alice, "A script", ["run"])
-    later = lifecycle.create(cascade.table, other, cap="5", limit=1, by=alice, key=key)
+    later = lifecycle.create(other.table, other, cap="5", limit=1, by=alice, key=key)
     settle(later, dispatch.claim(later, ME, 1), [Outcome("failed_before_billing", Decimal(0), "Refused.")])
     path = f"/tables/{cascade.table_id}/rows/{row(cascade, 1).id}/history"
     last, first = ask(path, secret).data["events"]
