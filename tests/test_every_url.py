@@ -60,7 +60,7 @@ OF_AN_ORG = {
 }
 # For whoever is signed in; they show only what is that person's.
 SIGNED_IN = {"billing:home", "billing:billing", "billing:runs", "billing:plan", "billing:orgs", "billing:new_org"}
-ANYBODY = {"billing:theme", "healthz", "readyz"}
+ANYBODY = {"billing:theme", "healthz", "readyz", "api_docs"}
 WITH_THE_TOKEN = {"metrics"}
 SIGNED_BY_STRIPE = {"billing:stripe_webhook"}
 OWNERS_ALONE = {"cancel_subscription", "members"}
