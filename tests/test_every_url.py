@@ -37,6 +37,8 @@ GET, POST, BOTH = ("GET",), ("POST",), METHODS
 OF_AN_ORG = {
     "billing:overview": Address("read", GET),
     "billing:invoices": Address("read", GET),
+    "billing:statement": Address("read", GET),
+    "billing:statement_csv": Address("read", GET),
     "billing:subscribe": Address("read", GET),
     "billing:preview": Address("plan", POST),
     "billing:checkout": Address("plan", POST),
@@ -60,6 +62,8 @@ OF_AN_ORG = {
 }
 # For whoever is signed in; they show only what is that person's.
 SIGNED_IN = {"billing:home", "billing:billing", "billing:runs", "billing:plan", "billing:orgs", "billing:new_org"}
+# For the staff of an agency; there is nothing there for anybody else.
+OF_AN_AGENCY = {"billing:agency", "billing:agency_csv"}
 ANYBODY = {"billing:theme", "healthz", "readyz", "api_docs"}
 WITH_THE_TOKEN = {"metrics"}
 SIGNED_BY_STRIPE = {"billing:stripe_webhook"}
@@ -138,7 +142,7 @@ def is_login(location: str) -> bool:
 
 
 def test_every_address_is_declared() -> None:
-    declared = OF_AN_ORG.keys() | SIGNED_IN | ANYBODY | WITH_THE_TOKEN | SIGNED_BY_STRIPE
+    declared = OF_AN_ORG.keys() | OF_AN_AGENCY | SIGNED_IN | ANYBODY | WITH_THE_TOKEN | SIGNED_BY_STRIPE
     named = {name for name, route, _ in SITE if not name.startswith((OPERATORS, ACCOUNTS, API))}
     # /billing, /runs and /subscribe also answer without their slash, under no name of their own.
     assert named - {"billing:None"} == declared
@@ -216,11 +220,22 @@ def test_a_run_of_one_of_ones_orgs_is_not_found_under_another(world: World) -> N
 # ------------------------------------------------------------------ the rest of the site
 
 
-@pytest.mark.parametrize("name", sorted(SIGNED_IN))
+@pytest.mark.parametrize("name", sorted(SIGNED_IN | OF_AN_AGENCY))
 def test_who_is_not_signed_in_is_asked_to(name: str, client: Client) -> None:
     answer = client.get(reverse(name))
     assert answer.status_code == 302
     assert is_login(answer["Location"])
+
+
+@pytest.mark.parametrize("name", sorted(OF_AN_AGENCY))
+def test_an_agencys_pages_are_there_for_its_staff_alone(name: str, world: World) -> None:
+    for role in MAY.keys() - {"anonymous"}:
+        answer = world.clients[role].get(reverse(name))
+        assert answer.status_code == (200 if "agency" in role else 404), f"{name} by {role}"
+        shown = b"".join(answer).decode() if answer.streaming else answer.content.decode()  # type: ignore[arg-type]
+        assert ("Bluefin" in shown) == (role == "agency")
+    agency = world.org.agency_id
+    assert world.clients["other agency"].get(reverse(name), {"agency": str(agency)}).status_code == 404
 
 
 @pytest.mark.parametrize("name", sorted(WITH_THE_TOKEN))
