@@ -79,7 +79,6 @@ def flaws(entries: int) -> list[str]:
     from django.db import connection
     from django.db.models import Count
 
-    from benchmarks import history
     from billing import books
     from billing.models import Entry, UsageByTool
 

@@ -254,9 +254,9 @@ def _holds(ids: list[UUID], since: datetime) -> dict[UUID, tuple[Decimal, int, i
         Reservation.objects.filter(still | begun, org__in=ids)
         .values_list("org")
         .annotate(
-            Sum("captured", filter=still, default=ZERO),
-            Count("run", filter=still & Q(paused=True)),
-            Count("run", filter=begun),
+            in_open_runs=Sum("captured", filter=still, default=ZERO),
+            waiting=Count("run", filter=still & Q(paused=True)),
+            begun=Count("run", filter=begun),
         )
     )
     return {org: (captured, paused, runs) for org, captured, paused, runs in rows}

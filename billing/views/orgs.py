@@ -18,10 +18,17 @@ PAGE = 50
 @require_safe
 @login_required
 def home(request: HttpRequest, to: str = "billing:overview") -> HttpResponse:
-    """Lead to the org visited last, else the first by name, else to making one."""
+    """Lead to the org visited last, else the first by name, else to making one; an agency's staff to their clients."""
     mine = access.orgs_of(request.user)  # type: ignore[arg-type]
-    org = mine.filter(slug=request.session.get("org", "")).first() or mine.first()
+    org = mine.filter(slug=request.session.get("org", "")).first()
+    if org is None and request.path == "/" and _is_only_staff(request.user):
+        return redirect("billing:agency")
+    org = org or mine.first()
     return redirect(to, org.slug) if org else redirect("billing:new_org")
+
+
+def _is_only_staff(user: Any) -> bool:
+    return user.agencies.exists() and not user.memberships.exists()
 
 
 @require_safe
