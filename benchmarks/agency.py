@@ -47,14 +47,26 @@ def seed(entries: int) -> tuple[Any, Any]:
     for n in range(CLIENTS):
         org = orgs.create(f"Client {n}", "Asia/Tokyo", agency=agency)
         runs = [new_id() for _ in range(RUNS)]
-        facts = {"cap": cap, "estimated_max": cap, "run_kind": "column", "member": member.pk}
 
-        def verb(org: Any = org, runs: Any = runs, facts: Any = facts) -> None:
-            life = clock() + timedelta(days=365)
-            given = {"key": "benchmark", "source": "promo", "amount": cap * RUNS * 2, "expires_at": life}
-            ledger.grant(org.pk, **given, actor=history.ACTOR)
+        def verb(org: Any = org, runs: Any = runs) -> None:
+            ledger.grant(
+                org.pk,
+                key="benchmark",
+                source="promo",
+                amount=cap * RUNS * 2,
+                expires_at=clock() + timedelta(days=365),
+                actor=history.ACTOR,
+            )
             for run in runs:
-                ledger.reserve(org.pk, run, **facts, actor=f"user:{member.pk}")
+                ledger.reserve(
+                    org.pk,
+                    run,
+                    cap=cap,
+                    estimated_max=cap,
+                    run_kind="column",
+                    member=member.pk,
+                    actor=f"user:{member.pk}",
+                )
 
         intention(verb)
         opened.append((org, runs))

@@ -124,5 +124,8 @@ def _calls(org: Organization, month: usage.Span) -> Iterator[Line]:
     """What calls captured, by tool and account, from the rollup: the first to capture most."""
     kept = UsageByTool.objects.filter(org=org.pk, day__range=(month.first, month.last))
     sums = kept.values_list("provider", "tool", "byok").annotate(Sum("calls"), Sum("credits"))
-    for provider, tool, byok, calls, credits in sums.order_by("-credits__sum", "provider", "tool", "byok"):
-        yield Line(Entry.Kind.CAPTURED, calls, credits, ZERO, -credits, provider, tool, byok)
+    lines = [
+        Line(Entry.Kind.CAPTURED, calls, credits, ZERO, -credits, provider, tool, byok)
+        for provider, tool, byok, calls, credits in sums
+    ]
+    yield from sorted(lines, key=lambda line: (-line.credits, line.tool, line.byok))

@@ -232,7 +232,7 @@ def test_an_agencys_pages_are_there_for_its_staff_alone(name: str, world: World)
     for role in MAY.keys() - {"anonymous"}:
         answer = world.clients[role].get(reverse(name))
         assert answer.status_code == (200 if "agency" in role else 404), f"{name} by {role}"
-        shown = b"".join(answer).decode() if answer.streaming else answer.content.decode()  # type: ignore[arg-type]
+        shown = b"".join(answer).decode() if answer.streaming else answer.content.decode()
         assert ("Bluefin" in shown) == (role == "agency")
     agency = world.org.agency_id
     assert world.clients["other agency"].get(reverse(name), {"agency": str(agency)}).status_code == 404

@@ -36,8 +36,8 @@ def _is_only_staff(user: Any) -> bool:
 def index(request: HttpRequest) -> HttpResponse:
     """List one's organizations; for the palette, with the pages of the one that `here` names."""
     if _target(request) == "palette-list":
-        found = switcher.palette(request.user, _here(request))  # type: ignore[arg-type]
-        return page(request, "billing/orgs.html", {"palette": found}, fragment="palette-list")
+        palette = switcher.palette(request.user, _here(request))  # type: ignore[arg-type]
+        return page(request, "billing/orgs.html", {"palette": palette}, fragment="palette-list")
     text = " ".join(request.GET.get("q", "").replace("\0", "").split())[:120]
     switching = request.htmx  # type: ignore[attr-defined]
     found = switcher.find(request.user, text, *([] if switching else [PAGE]))  # type: ignore[arg-type]
