@@ -21,7 +21,7 @@ def home(request: HttpRequest, to: str = "billing:overview") -> HttpResponse:
     """Lead to the org visited last, else the first by name, else to making one; an agency's staff to their clients."""
     mine = access.orgs_of(request.user)  # type: ignore[arg-type]
     org = mine.filter(slug=request.session.get("org", "")).first()
-    if org is None and request.path == "/" and _is_only_staff(request.user):
+    if org is None and to == "billing:overview" and _is_only_staff(request.user):
         return redirect("billing:agency")
     org = org or mine.first()
     return redirect(to, org.slug) if org else redirect("billing:new_org")

@@ -48,8 +48,9 @@ def test_an_org_one_has_left_is_not_led_to(acme: Organization, alice: User) -> N
 
 def test_an_agencys_staff_begin_with_their_clients(harbor: Agency, harriet: User) -> None:
     client = signed_in(harriet)
-    assert client.get("/")["Location"] == "/agency/"
-    client.get("/orgs/bluefin/billing/")
+    assert client.get("/")["Location"] == client.get("/billing")["Location"] == "/agency/"
+    assert client.get("/runs")["Location"] == "/orgs/bluefin/runs/"
+    client.get("/orgs/bluefin/runs/")
     assert client.get("/")["Location"] == "/orgs/bluefin/billing/"
 
 
