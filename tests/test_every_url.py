@@ -16,7 +16,7 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from django.urls.converters import IntConverter
 
-from billing import orgs
+from billing import keys, orgs
 from billing.models import Agency, Organization, Role, User
 from runs.models import Run
 from tests.conftest import give, person
@@ -110,6 +110,8 @@ def world(harbor: Agency, harriet: User, globex: Organization, mallory: User) ->
         orgs.add_member(org, people[name], role)
     give(org, 100)
     run = start(org, people["member"], HUNTER, rows=5, cap=3)
+    for owned, maker in ((org, people["owner"]), (globex, mallory)):
+        keys.make(owned, maker, "A key", ["read"])
     clients = {"anonymous": Client()} | {name: Client() for name in people}
     for name, who in people.items():
         clients[name].force_login(who)
@@ -131,7 +133,7 @@ SITE = list(walk(get_resolver()))
 
 def address(name: str, org: Organization, run: Run) -> str:
     pattern = next(pattern for named, _, pattern in SITE if named == name)
-    known = {"slug": org.slug, "run_id": run.id}
+    known = {"slug": org.slug, "run_id": run.id, "key_id": org.keys.values_list("pk", flat=True)[0]}
     return reverse(name, kwargs={key: known[key] for key in ("slug", *pattern.pattern.converters) if key in known})
 
 
@@ -226,22 +228,33 @@ def test_a_run_of_one_of_ones_orgs_is_not_found_under_another(world: World) -> N
 # ------------------------------------------------------------------ the rest of the site
 
 
-@pytest.mark.parametrize("name", sorted(SIGNED_IN | {"billing:agency", "billing:agency_csv", "billing:agency_keys"}))
+@pytest.mark.parametrize("name", sorted(SIGNED_IN))
 def test_who_is_not_signed_in_is_asked_to(name: str, client: Client) -> None:
     answer = client.get(reverse(name))
     assert answer.status_code == 302
     assert is_login(answer["Location"])
 
 
-@pytest.mark.parametrize("name", ["billing:agency", "billing:agency_csv"])
-def test_an_agencys_board_is_there_for_its_staff_alone(name: str, world: World) -> None:
-    for role in MAY.keys() - {"anonymous"}:
-        answer = world.clients[role].get(reverse(name))
-        assert answer.status_code == (200 if "agency" in role else 404), f"{name} by {role}"
-        shown = b"".join(answer).decode() if answer.streaming else answer.content.decode()
-        assert ("Bluefin" in shown) == (role == "agency")
-    agency = world.org.agency_id
-    assert world.clients["other agency"].get(reverse(name), {"agency": str(agency)}).status_code == 404
+def test_only_staff_enter_their_agencys_pages(world: World, harbor: Agency, harriet: User) -> None:
+    key, _ = keys.make(harbor, harriet, "The board", ["read"])
+    for name, role in product(sorted(OF_AN_AGENCY), world.clients):
+        url = reverse(name, args=[key.pk] if name.endswith("_key") else [])
+        answer = world.clients[role].get(url)
+        says = f"{url} by {role}: {answer.status_code}"
+        if role == "anonymous":
+            assert is_login(answer["Location"]), says
+        elif role == "other agency":  # its own page, and no key of others
+            assert answer.status_code == (404 if name.endswith("_key") else 200), says
+            assert "Bluefin" not in shown(answer), says
+        else:
+            assert answer.status_code == (200 if role == "agency" else 404), says
+    for name in ("billing:agency", "billing:agency_csv"):
+        assert "Bluefin" in shown(world.clients["agency"].get(reverse(name)))
+        assert world.clients["other agency"].get(reverse(name), {"agency": str(harbor.pk)}).status_code == 404
+
+
+def shown(answer: Any) -> str:
+    return (b"".join(answer) if answer.streaming else answer.content).decode()
 
 
 @pytest.mark.parametrize("name", sorted(WITH_THE_TOKEN))

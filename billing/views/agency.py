@@ -42,6 +42,7 @@ def agency(request: AgencyRequest) -> HttpResponse:
     of = _agency(request)
     if of is None:
         return page(request, "billing/agencies.html", {"agencies": request.agencies})
+    request.agency = of
     asked, now = _asked(request), clock()
     board = agencies.board(of, now)
     context = {
