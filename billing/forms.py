@@ -1,4 +1,4 @@
-"""What people send: the filters in a page's URL, the form of a new organization, what is wished on the plan's."""
+"""What people send: the filters in a page's URL, an organization's settings, what is wished on the plan's page."""
 
 from collections.abc import Callable
 from decimal import Decimal
@@ -8,7 +8,7 @@ from zoneinfo import available_timezones
 from django import forms
 
 from billing import invoices, plans, usage
-from billing.models import AutoTopUp, Pack, PlanChange
+from billing.models import AutoTopUp, Pack, PlanChange, Role
 from billing.offers import Choice
 from billing.templatetags.credits import credits, minor_digits, money
 from billing.usage import RANGES
@@ -40,14 +40,77 @@ class OverviewFilter(forms.Form):
         return self.cleaned_data["range"] or "cycle"
 
 
-class OrganizationForm(forms.Form):
+class NameForm(forms.Form):
     name = forms.CharField(max_length=120, label="Name")
+
+
+class ZoneForm(forms.Form):
     zone = forms.ChoiceField(
         choices=[(zone, zone) for zone in sorted(available_timezones())],
         initial="UTC",
         label="Time zone",
         help_text="Days on the billing page begin at midnight there.",
     )
+
+
+class OrganizationForm(NameForm, ZoneForm):
+    field_order = ("name", "zone")
+
+
+def _number(**facts: Any) -> forms.DecimalField:
+    widget = forms.TextInput(attrs={"inputmode": "decimal", "autocomplete": "off"})
+    return forms.DecimalField(max_digits=18, decimal_places=4, widget=widget, **facts)
+
+
+class ApprovalForm(forms.Form):
+    approval_threshold = _number(
+        required=False,
+        label="Approve runs that would hold more than",
+        help_text="In credits. Empty: no run waits for approval because of its size.",
+    )
+
+    def clean(self) -> dict[str, Any]:
+        return {"credits": self.cleaned_data.get("approval_threshold")}
+
+
+class LowBalanceForm(forms.Form):
+    threshold = _number(
+        required=False, label="Mail the admins when there are fewer than", help_text="Empty: nobody is mailed."
+    )
+    unit = forms.ChoiceField(
+        choices=[("credits", "credits available"), ("days", "days of work left")], required=False, label="Counted in"
+    )
+
+
+class MemberForm(forms.Form):
+    """What an owner says of a member: another role, or that they are to go."""
+
+    do = forms.ChoiceField(choices=[("role", "Save"), ("remove", "Remove")])
+    member = forms.UUIDField()
+    role = forms.ChoiceField(choices=Role.choices, required=False)
+
+    def clean(self) -> dict[str, Any]:
+        sent: dict[str, Any] = self.cleaned_data
+        if sent.get("do") == "role" and not sent.get("role"):
+            raise forms.ValidationError("Choose a role.")
+        return sent
+
+
+class InviteForm(forms.Form):
+    email = forms.CharField(
+        max_length=254, label="E-mail address", widget=forms.EmailInput(attrs={"autocomplete": "off"})
+    )
+    role = forms.ChoiceField(choices=Role.choices, initial=Role.MEMBER, label="Role")
+
+
+class RevokeForm(forms.Form):
+    invitation = forms.UUIDField()
+
+
+class SettingsFilter(forms.Form):
+    """Where the list of members goes on: after this address."""
+
+    after = forms.CharField(required=False, max_length=254)
 
 
 class ChoiceForm(forms.Form):

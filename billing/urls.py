@@ -4,10 +4,12 @@ from django.urls import path
 
 from billing.views.auto_top_up import auto_top_up
 from billing.views.invoices import invoices
+from billing.views.join import join
 from billing.views.orgs import home, index, new_org
 from billing.views.overview import overview
 from billing.views.portal import portal
 from billing.views.returned import returned
+from billing.views.settings import change_member, change_zone, invite, revoke_invitation, settings
 from billing.views.stripe_webhook import stripe_webhook
 from billing.views.subscribe import cancel_plan, checkout, confirm, preview, subscribe, top_up, undo
 from billing.views.theme import theme
@@ -26,6 +28,11 @@ urlpatterns = [
     path("orgs/new/", new_org, name="new_org"),
     path("orgs/<slug:slug>/billing/", overview, name="overview"),
     path("orgs/<slug:slug>/billing/invoices/", invoices, name="invoices"),
+    path("orgs/<slug:slug>/billing/settings/", settings, name="settings"),
+    path("orgs/<slug:slug>/billing/settings/zone/", change_zone, name="change_zone"),
+    path("orgs/<slug:slug>/billing/settings/members/", change_member, name="change_member"),
+    path("orgs/<slug:slug>/billing/settings/invitations/", invite, name="invite"),
+    path("orgs/<slug:slug>/billing/settings/invitations/revoke/", revoke_invitation, name="revoke_invitation"),
     path("orgs/<slug:slug>/subscribe/", subscribe, name="subscribe"),
     path("orgs/<slug:slug>/subscribe/preview/", preview, name="preview"),
     path("orgs/<slug:slug>/subscribe/checkout/", checkout, name="checkout"),
@@ -36,5 +43,6 @@ urlpatterns = [
     path("orgs/<slug:slug>/subscribe/automatic/", auto_top_up, name="auto_top_up"),
     path("orgs/<slug:slug>/subscribe/portal/", portal, name="portal"),
     path("orgs/<slug:slug>/subscribe/return/", returned, name="returned"),
+    path("join/<str:token>/", join, name="join"),
     path("stripe/webhook/", stripe_webhook, name="stripe_webhook"),
 ]

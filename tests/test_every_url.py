@@ -37,6 +37,11 @@ GET, POST, BOTH = ("GET",), ("POST",), METHODS
 OF_AN_ORG = {
     "billing:overview": Address("read", GET),
     "billing:invoices": Address("read", GET),
+    "billing:settings": Address("settings", BOTH),
+    "billing:change_zone": Address("settings", BOTH),
+    "billing:change_member": Address("members", POST),
+    "billing:invite": Address("members", POST),
+    "billing:revoke_invitation": Address("members", POST),
     "billing:subscribe": Address("read", GET),
     "billing:preview": Address("plan", POST),
     "billing:checkout": Address("plan", POST),
@@ -60,7 +65,7 @@ OF_AN_ORG = {
 }
 # For whoever is signed in; they show only what is that person's.
 SIGNED_IN = {"billing:home", "billing:billing", "billing:runs", "billing:plan", "billing:orgs", "billing:new_org"}
-ANYBODY = {"billing:theme", "healthz", "readyz"}
+ANYBODY = {"billing:theme", "billing:join", "healthz", "readyz"}  # an invitation's link is its own gate
 WITH_THE_TOKEN = {"metrics"}
 SIGNED_BY_STRIPE = {"billing:stripe_webhook"}
 OWNERS_ALONE = {"cancel_subscription", "members"}
