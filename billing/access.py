@@ -18,7 +18,7 @@ from django.http import Http404, HttpRequest
 from django.http.response import HttpResponseBase
 
 from billing import keys
-from billing.models import AgencyStaff, ApiKey, Membership, Organization, Role, Scope, User
+from billing.models import Agency, AgencyStaff, ApiKey, Membership, Organization, Role, Scope, User
 from oxygen_site.transactions import Refused
 
 RIGHTS: dict[str, tuple[Role, ...]] = {
@@ -52,6 +52,13 @@ class OrgRequest(HttpRequest):
     by_agency: bool  # here as the agency's staff, not as a member
     key: ApiKey | None
     actor: str
+
+
+class AgencyRequest(HttpRequest):
+    """A request of whoever works at an agency, or at several."""
+
+    user: User
+    agencies: list[Agency]  # by name; never none
 
 
 class HasMember(Protocol):
@@ -116,6 +123,14 @@ def orgs_of(user: User) -> QuerySet[Organization]:
     )
 
 
+def people_of(of: Organization | Agency) -> QuerySet[User]:
+    """Read who may enter an org, or works at an agency, and may sign in. One query."""
+    if isinstance(of, Agency):
+        return of.staff.filter(is_active=True)
+    staff = AgencyStaff.objects.filter(agency=of.agency_id).values("user")
+    return User.objects.filter(Q(pk__in=of.memberships.values("user")) | Q(pk__in=staff), is_active=True)
+
+
 def enter(request: HttpRequest, slug: str) -> None:
     """Set the request's org, role and actor; 404 for whoever does not belong there. Two queries at most."""
     org = Organization.objects.filter(slug=slug).select_related("agency").first()
@@ -162,6 +177,23 @@ def org_page[**P, R: HttpResponseBase](
         return gated
 
     return gate
+
+
+def agency_page[**P, R: HttpResponseBase](
+    view: Callable[Concatenate[AgencyRequest, P], R],
+) -> Callable[..., Any]:
+    """Gate a view at `/agency/…`: signed in, and on the staff of an agency, else there is nothing here."""
+
+    @login_required
+    @wraps(view)
+    def gated(request: AgencyRequest, *args: P.args, **kwargs: P.kwargs) -> R:
+        request.agencies = list(request.user.agencies.all())
+        if not request.agencies:
+            raise Http404("You are on the staff of no agency.")
+        return view(request, *args, **kwargs)
+
+    gated.right = "agency"  # type: ignore[attr-defined]  # for the test that walks every URL
+    return gated
 
 
 def _role(user: Any, org: Organization) -> tuple[Role | None, bool]:

@@ -209,6 +209,62 @@ def tie_out(org: UUID) -> TieOut:
     return TieOut(*row)
 
 
+def tie_out_at(org: UUID, at: datetime) -> TieOut:
+    """Fold back from the present to where the org's credits were at an instant, what was booked at it included.
+
+    One query. It reads the account's moves since, the rollups' rows since, and the calls of one day at most.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(_AT, {"org": org, "at": at})
+        row = cursor.fetchone()
+    return TieOut(*row)
+
+
+# Reserved is what was drawn, less what the runs then open had captured by then: what they captured in all, less what
+# they did since. Since then means the entries up to the end of that day, and the rollup's days after. The day is cut a
+# few hours late, so that a clock put back over midnight leaves no entry on a day before or after its own side.
+_AT = """
+    WITH last AS (
+      SELECT account_seq, available_after, drawn_after FROM ledger.entry
+      WHERE org = %(org)s AND account_seq IS NOT NULL AND at <= %(at)s ORDER BY account_seq DESC LIMIT 1),
+    moves AS MATERIALIZED (
+      SELECT source, item, kind, amount FROM ledger.entry
+      WHERE org = %(org)s AND account_seq > coalesce((SELECT account_seq FROM last), 0)),
+    still AS (
+      SELECT run, captured, opened_at FROM ledger.reservation WHERE org = %(org)s AND closed_at IS NULL),
+    open AS (
+      SELECT run, captured FROM still WHERE opened_at <= %(at)s
+      UNION ALL
+      SELECT r.run, r.captured FROM moves m JOIN ledger.reservation r ON r.org = %(org)s AND r.run = m.source
+      WHERE m.item = -1 AND r.opened_at <= %(at)s),
+    cut AS (
+      SELECT zone, ledger.local_day(%(at)s + interval '3 hours', zone) AS day FROM ledger.account WHERE org = %(org)s),
+    since AS MATERIALIZED (
+      SELECT u.run, u.credits FROM ledger.usage_by_run u, cut WHERE u.org = %(org)s AND u.day > cut.day
+      UNION ALL
+      SELECT e.source, e.amount FROM ledger.entry e, cut
+      WHERE e.org = %(org)s AND e.account_seq IS NULL AND e.at > %(at)s AND e.at < %(at)s + interval '2 days'
+        AND ledger.local_day(e.at, cut.zone) <= cut.day),
+    moved AS (
+      SELECT coalesce(sum(amount) FILTER (WHERE kind = 'granted'), 0) AS granted,
+             coalesce(sum(amount) FILTER (WHERE kind = 'expired'), 0) AS expired,
+             coalesce(sum(amount) FILTER (WHERE kind = 'clawed_back'), 0) AS clawed_back,
+             coalesce(sum(amount) FILTER (WHERE kind = 'restored'), 0) AS restored,
+             coalesce(sum(amount) FILTER (WHERE kind = 'adjusted'), 0) AS adjusted FROM moves),
+    captured AS (
+      SELECT (SELECT coalesce(sum(captured), 0) FROM still) AS still,
+             (SELECT coalesce(sum(captured), 0) FROM open) AS open,
+             (SELECT coalesce(sum(credits), 0) FROM since) AS since,
+             (SELECT coalesce(sum(credits), 0) FROM since WHERE run IN (SELECT run FROM open)) AS since_by_open)
+    SELECT a.granted - moved.granted, coalesce(last.available_after, 0),
+           coalesce(last.drawn_after, 0) - (captured.open - captured.since_by_open),
+           a.spent + captured.still - captured.since,
+           a.expired - moved.expired, a.clawed_back - moved.clawed_back, a.restored - moved.restored,
+           a.adjusted - moved.adjusted, p.at, coalesce(p.broken <> '{}', false)
+    FROM ledger.account a CROSS JOIN moved CROSS JOIN captured LEFT JOIN last ON true LEFT JOIN ledger.proof p USING (org)
+    WHERE a.org = %(org)s"""
+
+
 def _rows(name: str, org: UUID | None) -> list[Drift]:
     with connection.cursor() as cursor:
         if org:

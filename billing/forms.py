@@ -1,14 +1,15 @@
 """What people send: the filters in a page's URL, an organization's settings, what is wished on the plan's page."""
 
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from zoneinfo import available_timezones
 
 from django import forms
 
-from billing import invoices, plans, usage
-from billing.models import AutoTopUp, Pack, PlanChange, Role
+from billing import invoices, keyring, plans, usage
+from billing.models import AutoTopUp, Pack, PlanChange, Role, Scope
 from billing.offers import Choice
 from billing.templatetags.credits import credits, minor_digits, money
 from billing.usage import RANGES
@@ -218,3 +219,45 @@ class PortalForm(forms.Form):
 
 class InvoicesFilter(forms.Form):
     before = KeysetField(invoices.Keyset.read, required=False)
+
+
+class KeyForm(forms.Form):
+    """A new API key. What a scope opens is PRODUCT.md §6, in `access.SCOPES`."""
+
+    name = forms.CharField(max_length=80, label="Name", help_text="What will use it.")
+    scopes = forms.MultipleChoiceField(
+        choices=[
+            (Scope.READ, "Balance, usage, runs and tables. The others include it."),
+            (Scope.RUN, "Start runs; pause, resume, cancel and continue those of the key's maker."),
+            (Scope.STEER, "Pause, resume, cancel and continue any run."),
+            (Scope.APPROVE, "Approve runs that wait for it."),
+            (Scope.ADMIN, "Settings, top-ups and the plan."),
+        ],
+        initial=[Scope.READ],
+        widget=forms.CheckboxSelectMultiple,
+        label="It may",
+        error_messages={"required": "Tick at least one."},
+    )
+    expiry = forms.ChoiceField(
+        choices=[("30", "30 days"), ("90", "90 days"), ("365", "365 days"), ("never", "Never")],
+        initial="90",
+        label="Expires after",
+    )
+
+    def expires_at(self, now: datetime) -> datetime | None:
+        days = self.cleaned_data["expiry"]
+        return None if days == "never" else now + timedelta(days=int(days))
+
+
+class RotateForm(forms.Form):
+    overlap = forms.ChoiceField(
+        choices=[("1", "1 hour"), ("24", "1 day"), ("168", "7 days")], initial="24", label="The old key ends after"
+    )
+
+    def length(self) -> timedelta:
+        return timedelta(hours=int(self.cleaned_data["overlap"]))
+
+
+class KeysFilter(forms.Form):
+    agency = forms.UUIDField(required=False)
+    before = KeysetField(keyring.Keyset.read, required=False)

@@ -1,4 +1,4 @@
-"""Verbs of API keys: make one, revoke one, and read the one that a request presents.
+"""Verbs of API keys: make one, make one in another's place, revoke one, and read the one that a request presents.
 
 For `access.py`, which alone says what a key may do, and for whoever manages keys. A key is `oxy_live_`, eight signs by
 which it is found and known, `_`, 43 signs that nobody can guess, and six that tell a typing mistake from a wrong key.
@@ -10,8 +10,9 @@ import secrets
 import string
 from binascii import crc32
 from collections.abc import Collection
-from datetime import datetime
+from datetime import datetime, timedelta
 from hashlib import sha256
+from typing import Any
 
 from billing.models import Agency, ApiKey, Organization, Scope, User
 from oxygen_site.clock import clock
@@ -33,23 +34,37 @@ def make(
         raise Refused("invalid_scopes", f"Give the key one or more of {', '.join(Scope.values)}.", 422, "scopes")
     if expires_at is not None and expires_at <= now:
         raise Refused("invalid_expiry", "The key has to expire later than now.", 422, "expires_at")
-    prefix = f"oxy_live_{_signs(8)}"
-    bare = f"{prefix}_{_signs(43)}"
-    secret = bare + _check(bare)
-    key = ApiKey(
-        org=of if isinstance(of, Organization) else None,
-        agency=of if isinstance(of, Agency) else None,
-        name=name,
-        prefix=prefix,
-        digest=_digest(secret),
-        last_four=secret[-4:],
-        scopes=[scope for scope in Scope.values if scope in scopes],
-        made_by=by,
-        created_at=now,
-        expires_at=expires_at,
-    )
+    kept = [scope for scope in Scope.values if scope in scopes]
+    org, agency = (of, None) if isinstance(of, Organization) else (None, of)
+    key, secret = _new(by, org=org, agency=agency, name=name, scopes=kept, created_at=now, expires_at=expires_at)
     intention(lambda: ApiKey.objects.bulk_create([key]), certain=True)
     return key, secret
+
+
+def rotate(key: ApiKey, by: User, overlap: timedelta) -> tuple[ApiKey, str]:
+    """Make a key in another's place: the same name, scopes and org, good for as long. The old one ends after `overlap`.
+
+    It reaches as far as `by` does, and is answered with its secret, which is shown only now. Refused: key_ended,
+    key_replaced (409).
+    """
+    now = clock()
+    same = {name: getattr(key, name) for name in ("org", "agency", "name", "scopes")}
+    expires_at = key.expires_at and now + (key.expires_at - key.created_at)
+    new, secret = _new(by, **same, created_at=now, expires_at=expires_at, replaces=key)
+
+    def verb() -> None:
+        old = ApiKey.objects.select_for_update().get(pk=key.pk)
+        if old.has_ended(now):
+            raise Refused("key_ended", "This key opens nothing any more. Make a new one instead.")
+        if ApiKey.objects.filter(replaces=old).exists():
+            raise Refused("key_replaced", "This key was replaced already. Replace the one that took its place.")
+        ends = now + overlap
+        ApiKey.objects.filter(pk=old.pk).update(expires_at=min(old.expires_at or ends, ends))
+        ApiKey.objects.bulk_create([new])
+
+    intention(verb, certain=True)
+    key.refresh_from_db(fields=("expires_at",))
+    return new, secret
 
 
 def revoke(key: ApiKey, by: User) -> None:
@@ -81,6 +96,13 @@ def presented(authorization: str) -> ApiKey:
         raise Refused("expired_key", f"The API key {key} has expired.", 401)
     _note_use(key, now)
     return key
+
+
+def _new(by: User, **facts: Any) -> tuple[ApiKey, str]:
+    prefix = f"oxy_live_{_signs(8)}"
+    bare = f"{prefix}_{_signs(43)}"
+    secret = bare + _check(bare)
+    return ApiKey(prefix=prefix, digest=_digest(secret), last_four=secret[-4:], made_by=by, **facts), secret
 
 
 def _note_use(key: ApiKey, now: datetime) -> None:

@@ -5,6 +5,14 @@ from django.urls import path
 from billing.views.auto_top_up import auto_top_up
 from billing.views.invoices import invoices
 from billing.views.join import join
+from billing.views.keys import (
+    agency_keys,
+    agency_revoke_key,
+    agency_rotate_key,
+    keys,
+    revoke_key,
+    rotate_key,
+)
 from billing.views.orgs import home, index, new_org
 from billing.views.overview import overview
 from billing.views.portal import portal
@@ -44,5 +52,11 @@ urlpatterns = [
     path("orgs/<slug:slug>/subscribe/portal/", portal, name="portal"),
     path("orgs/<slug:slug>/subscribe/return/", returned, name="returned"),
     path("join/<str:token>/", join, name="join"),
+    path("orgs/<slug:slug>/settings/keys/", keys, name="keys"),
+    path("orgs/<slug:slug>/settings/keys/<uuid:key_id>/revoke/", revoke_key, name="revoke_key"),
+    path("orgs/<slug:slug>/settings/keys/<uuid:key_id>/rotate/", rotate_key, name="rotate_key"),
+    path("agency/keys/", agency_keys, name="agency_keys"),
+    path("agency/keys/<uuid:key_id>/revoke/", agency_revoke_key, name="agency_revoke_key"),
+    path("agency/keys/<uuid:key_id>/rotate/", agency_rotate_key, name="agency_rotate_key"),
     path("stripe/webhook/", stripe_webhook, name="stripe_webhook"),
 ]

@@ -6,17 +6,20 @@ cost follows the days shown, not the history behind them. Charges come from the 
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from django.db.models import FETCH_RAISE, Q, Sum
 
 from billing import plans
-from billing.models import Entry, Organization, UsageByRun, UsageByTool
+from billing.models import Entry, Organization, UsageByRun, UsageByTool, User
+from oxygen_site.transactions import Refused
 
 RANGES = {"7d": "7 days", "30d": "30 days", "cycle": "This cycle", "90d": "90 days"}
 PAGE = 50
+MOST_DAYS = 400  # summed at once
+MOST_RUNS = 1000  # named of a sum by run
 
 
 @dataclass(frozen=True)
@@ -161,6 +164,109 @@ def pace(org: Organization, today: date) -> Decimal | None:
     )
     active = [credits for _, credits in week if credits]
     return sum(active, Decimal(0)) / 7 if len(active) >= 3 else None
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one day, provider, tool, run or member made of a sum. `key` is None of all further runs together."""
+
+    key: str | None
+    name: str | None  # where this floor knows one
+    credits: Decimal
+    calls: int
+    results: int
+
+
+@dataclass(frozen=True)
+class Summed:
+    total: Part
+    groups: list[Part]
+
+    def share(self, part: Part) -> Decimal:
+        """Give a part of the total's credits, to four decimals; of nothing it is 0."""
+        whole = self.total.credits or Decimal(1)
+        return (part.credits / whole).quantize(Decimal("0.0001"), ROUND_HALF_UP)
+
+
+def days(org: Organization, first: date | None, last: date | None, now: datetime) -> Span:
+    """Give the span from `first` to `last`: else since the credit month began, up to today. One query.
+
+    Refused: invalid_range (422).
+    """
+    cycle = span("cycle", org, now)
+    asked = Span("asked", first or cycle.first, last or cycle.last, org.tz)
+    if asked.first > asked.last:
+        sentence = f"The first day, {asked.first}, comes after the last, {asked.last}. Name both, or turn them round."
+        raise Refused("invalid_range", sentence, 422)
+    if (count := (asked.last - asked.first).days + 1) > MOST_DAYS:
+        sentence = f"At most {MOST_DAYS} days are summed at once, and these are {count}. Ask for them in parts."
+        raise Refused("invalid_range", sentence, 422)
+    return asked
+
+
+def summed(
+    org: Organization,
+    by: str,
+    span: Span,
+    *,
+    provider: str | None = None,
+    tool: str | None = None,
+    byok: bool | None = None,
+    outcome: str | None = None,
+) -> Summed:
+    """Sum a span by day, provider, tool, run or member, in groups that add up to the total. Two queries at most.
+
+    By day each day is there; else what captured most comes first. Refused: invalid_filter (422).
+    """
+    asked = {"provider": provider, "tool": tool, "byok": byok, "outcome": outcome}
+    filters = {name: value for name, value in asked.items() if value is not None}
+    if by in ("run", "member"):
+        if filters:
+            sentence = (
+                "Sums by run and by member are kept without provider, tool, mode and outcome. Leave these filters out,"
+                " or sum by day, provider or tool."
+            )
+            raise Refused("invalid_filter", sentence, 422)
+        return _by_run(org, span) if by == "run" else _by_member(org, span)
+    kept = UsageByTool.objects.filter(org=org.id, day__range=(span.first, span.last), **filters)
+    results = Sum("calls", filter=Q(outcome="succeeded"), default=0)
+    rows = kept.values_list(by).annotate(Sum("credits"), Sum("calls"), results=results)
+    parts = [Part(str(key), str(key) if by == "day" else None, *sums) for key, *sums in rows]
+    if by == "day":
+        there = {part.key: part for part in parts}
+        parts = [there.get(str(day), Part(str(day), str(day), Decimal(0), 0, 0)) for day in span.days]
+        return Summed(_total(parts), parts)
+    return _ranked(parts)
+
+
+def _by_run(org: Organization, span: Span) -> Summed:
+    kept = UsageByRun.objects.filter(org=org.id, day__range=(span.first, span.last))
+    rows = kept.values_list("run").annotate(Sum("credits"), Sum("calls"), Sum("results"))
+    most = rows.order_by("-credits__sum", "run")[:MOST_RUNS]
+    parts = [Part(str(run), None, *figures) for run, *figures in most]
+    sums = {name: Sum(name, default=zero) for name, zero in (("credits", Decimal(0)), ("calls", 0), ("results", 0))}
+    whole = kept.aggregate(**sums)
+    total, named = Part(None, None, **whole), _total(parts)
+    if total.calls > named.calls:
+        rest = (total.credits - named.credits, total.calls - named.calls, total.results - named.results)
+        parts.append(Part(None, None, *rest))
+    return Summed(total, parts)
+
+
+def _by_member(org: Organization, span: Span) -> Summed:
+    kept = UsageByRun.objects.filter(org=org.id, day__range=(span.first, span.last))
+    rows = list(kept.values_list("member").annotate(Sum("credits"), Sum("calls"), Sum("results")))
+    names = {user.pk: str(user) for user in User.objects.filter(pk__in=[member for member, *_ in rows])}
+    return _ranked([Part(str(member), names.get(member), *sums) for member, *sums in rows])
+
+
+def _ranked(parts: list[Part]) -> Summed:
+    return Summed(_total(parts), sorted(parts, key=lambda part: (-part.credits, -part.calls, part.key or "")))
+
+
+def _total(parts: list[Part]) -> Part:
+    credits = sum((part.credits for part in parts), Decimal(0))
+    return Part(None, None, credits, sum(part.calls for part in parts), sum(part.results for part in parts))
 
 
 @dataclass(frozen=True)

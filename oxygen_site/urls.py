@@ -3,19 +3,22 @@
 from django.contrib import admin
 from django.urls import include, path
 
-from billing.api import router as billing_operations
+from billing.api import routers as billing_operations
 from oxygen_site.api import api
+from oxygen_site.api.manual import docs
 from oxygen_site.demo import sandbox
 from oxygen_site.health import healthz, readyz
 from oxygen_site.metrics import metrics
 
-api.add_router("", billing_operations)
+for router in billing_operations:
+    api.add_router("", router)
 
 urlpatterns = [
     path("healthz", healthz, name="healthz"),
     path("readyz", readyz, name="readyz"),
     path("metrics", metrics, name="metrics"),
     path("", include("billing.urls")),
+    path("api/docs", docs, name="api_docs"),
     path("api/v1/", api.urls),
     path("orgs/<slug:slug>/runs/", include("runs.urls")),
     path("accounts/", include("allauth.account.urls")),

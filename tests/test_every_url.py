@@ -65,7 +65,7 @@ OF_AN_ORG = {
 }
 # For whoever is signed in; they show only what is that person's.
 SIGNED_IN = {"billing:home", "billing:billing", "billing:runs", "billing:plan", "billing:orgs", "billing:new_org"}
-ANYBODY = {"billing:theme", "billing:join", "healthz", "readyz"}  # an invitation's link is its own gate
+ANYBODY = {"billing:theme", "billing:join", "healthz", "readyz", "api_docs"}  # an invitation's link is its own gate
 WITH_THE_TOKEN = {"metrics"}
 SIGNED_BY_STRIPE = {"billing:stripe_webhook"}
 OWNERS_ALONE = {"cancel_subscription", "members"}

@@ -8,7 +8,7 @@ import billing.models.credits
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("billing", "0011_calls"),
+        ("billing", "0012_key_rotation"),
     ]
 
     operations = [

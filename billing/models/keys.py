@@ -1,10 +1,12 @@
 """API keys: who may speak for an org, or an agency, without being there.
 
-Here is what is kept of a key; what it may do is said in `billing/access.py`, and `billing/keys.py` makes, reads and
-revokes. The law: the key itself is nowhere, only its SHA-256. It is 256 random bits, so no slower hash is needed.
+Here is what is kept of a key; what it may do is said in `billing/access.py`, and `billing/keys.py` makes, replaces,
+reads and revokes. The law: the key itself is nowhere, only its SHA-256. It is 256 random bits, so no slower hash is
+needed.
 """
 
 import uuid
+from datetime import datetime
 
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
@@ -37,6 +39,14 @@ class ApiKey(models.Model):
     created_at = models.DateTimeField()
     expires_at = models.DateTimeField(null=True, blank=True, help_text="Business time; empty: never.")
     last_used_at = models.DateTimeField(null=True, help_text="To the minute.")
+    replaces = models.OneToOneField(
+        "self",
+        null=True,
+        editable=False,
+        on_delete=models.PROTECT,
+        related_name="replaced_by",
+        help_text="The key in whose place this one was made.",
+    )
     revoked_at = models.DateTimeField(null=True)
     revoked_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+")
 
@@ -64,3 +74,12 @@ class ApiKey(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name}, {self.prefix}…{self.last_four}"
+
+    def has_ended(self, now: datetime) -> bool:
+        """Say whether it was revoked or has expired."""
+        return self.revoked_at is not None or (self.expires_at is not None and self.expires_at <= now)
+
+    @property
+    def replacement(self) -> "ApiKey | None":
+        """The key that was made in its place."""
+        return getattr(self, "replaced_by", None)

@@ -1,4 +1,4 @@
-"""What the person at a page may do there, for what it shows and what it offers; `billing/access.py` says it."""
+"""What a template may ask the tenancy gate, so that no page links to where its reader may not go."""
 
 from typing import Any
 
@@ -11,5 +11,5 @@ register = template.Library()
 
 @register.simple_tag(takes_context=True)
 def may(context: Any, right: str) -> bool:
-    """Say whether whoever looks at an org's page has a right there."""
-    return access.may(context["request"].role, right)
+    """Say whether the person at the page has a right in its org."""
+    return access.allows(context["request"], right)

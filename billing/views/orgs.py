@@ -30,7 +30,8 @@ def index(request: HttpRequest) -> HttpResponse:
     text = " ".join(request.GET.get("q", "").replace("\0", "").split())[:120]
     switching = request.htmx  # type: ignore[attr-defined]
     found = switcher.find(request.user, text, *([] if switching else [PAGE]))  # type: ignore[arg-type]
-    return page(request, "billing/orgs.html", {"found": found, "text": text}, fragment="org-results")
+    context = {"found": found, "text": text, "agencies": request.user.agencies.all()}  # type: ignore[union-attr]
+    return page(request, "billing/orgs.html", context, fragment="org-results")
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

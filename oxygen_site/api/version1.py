@@ -11,10 +11,11 @@ from ninja.errors import HttpError, ValidationError
 from ninja.openapi.schema import OpenAPISchema
 from pydantic import BaseModel
 
+from billing.access import SCOPES
 from oxygen_site.api import once, tags
 from oxygen_site.api.answers import Renderer
 from oxygen_site.api.bodies import ExactParser
-from oxygen_site.api.gate import may
+from oxygen_site.api.gate import ApiKey, may
 from oxygen_site.api.problems import PROBLEM, Problem, Wrong, problem
 from oxygen_site.transactions import Refused
 
@@ -34,7 +35,9 @@ class Version1(NinjaAPI):
         """Describe every operation with what any of them may say no with, and the header that names the org."""
         schema = super().get_openapi_schema(**where)
         schema["components"]["schemas"] |= {each.__name__: _schema(each) for each in (Problem, Wrong)}
+        scopes = dict(self._scopes())
         for operation in [operation for path in schema["paths"].values() for operation in path.values()]:
+            operation["x-scopes"] = scopes[operation["operationId"]]
             takes_anything = operation["parameters"] or "requestBody" in operation
             for status in (*REFUSALS, 422) if takes_anything else REFUSALS:
                 operation["responses"].setdefault(status, {"description": HTTPStatus(status).phrase})
@@ -46,6 +49,15 @@ class Version1(NinjaAPI):
                 operation["parameters"].append(TAKEN_ONCE)
                 operation["responses"][409] = {"description": HTTPStatus(409).phrase, "content": NO}
         return schema
+
+    def _scopes(self) -> Iterator[tuple[str, list[str]]]:
+        """Read which scopes open each operation."""
+        for router in self._get_bound_routers():
+            for view in router.path_operations.values():
+                for operation in view.operations:
+                    rights = {gate.right for gate in operation.auth_callbacks if isinstance(gate, ApiKey)}
+                    opening = [scope.value for scope, opens in SCOPES.items() if rights <= set(opens)]
+                    yield self.get_openapi_operation_id(operation), opening
 
 
 NO = {PROBLEM: {"schema": {"$ref": "#/components/schemas/Problem"}}}
