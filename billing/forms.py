@@ -1,7 +1,7 @@
 """What people send: the filters in a page's URL, an organization's settings, what is wished on the plan's page."""
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from zoneinfo import available_timezones
@@ -9,10 +9,11 @@ from zoneinfo import available_timezones
 from django import forms
 
 from billing import invoices, keyring, plans, usage
-from billing.models import AutoTopUp, Pack, PlanChange, Role, Scope
+from billing.models import AutoTopUp, Entry, Pack, PlanChange, Role, Scope
 from billing.offers import Choice
+from billing.statements import Place, Wanted
 from billing.templatetags.credits import credits, minor_digits, money
-from billing.usage import RANGES
+from billing.usage import ALL_RANGES, RANGES, Span
 
 
 class KeysetField(forms.Field):
@@ -29,6 +30,11 @@ class KeysetField(forms.Field):
             raise forms.ValidationError("This is no place in the list.") from wrong
 
 
+def _within_reach(day: date) -> None:
+    if not 2000 <= day.year < 2100:
+        raise forms.ValidationError("That day is out of reach.")
+
+
 class OverviewFilter(forms.Form):
     range = forms.ChoiceField(choices=list(RANGES.items()), required=False)
     provider = forms.SlugField(required=False)
@@ -39,6 +45,33 @@ class OverviewFilter(forms.Form):
 
     def clean_range(self) -> str:
         return self.cleaned_data["range"] or "cycle"
+
+
+class LedgerFilter(forms.Form):
+    """What is asked of the ledger. Two days that are chosen may stand in either order."""
+
+    kind = forms.ChoiceField(choices=Entry.Kind.choices, required=False)
+    range = forms.ChoiceField(choices=list(ALL_RANGES.items()), required=False)
+    first = forms.DateField(required=False, input_formats=["%Y-%m-%d"], validators=[_within_reach])
+    last = forms.DateField(required=False, input_formats=["%Y-%m-%d"], validators=[_within_reach])
+    provider = forms.SlugField(required=False)
+    tool = forms.CharField(required=False, max_length=80)
+    run = forms.UUIDField(required=False)
+    before = KeysetField(lambda text: Place.read(text.split("~")), required=False)
+
+    def clean_range(self) -> str:
+        return self.cleaned_data["range"] or "cycle"
+
+    @property
+    def chosen(self) -> tuple[date, date] | None:
+        first, last = self.cleaned_data["first"], self.cleaned_data["last"]
+        return (first or last, last or first) if first or last else None
+
+    def wanted(self, span: Span) -> Wanted:
+        """What `statements` takes."""
+        sent = {name: self.cleaned_data[name] or None for name in ("kind", "provider", "tool", "run")}
+        start, end = span.instants()
+        return Wanted(start=start, end=end, **sent)
 
 
 class NameForm(forms.Form):
@@ -215,6 +248,11 @@ class PortalForm(forms.Form):
 
     flow = forms.ChoiceField(choices=[("payment_method_update", "The card")], required=False)
     back = forms.ChoiceField(choices=[("billing:invoices", "Invoices")], required=False)
+
+
+class GrantsFilter(forms.Form):
+    show = forms.ChoiceField(choices=[("ended", "Ended")], required=False)
+    after = forms.UUIDField(required=False)
 
 
 class InvoicesFilter(forms.Form):

@@ -3,6 +3,7 @@
 from django.urls import path
 
 from billing.views.auto_top_up import auto_top_up
+from billing.views.grants import grants
 from billing.views.invoices import invoices
 from billing.views.join import join
 from billing.views.keys import (
@@ -13,6 +14,7 @@ from billing.views.keys import (
     revoke_key,
     rotate_key,
 )
+from billing.views.ledger import entry, ledger, ledger_csv
 from billing.views.orgs import home, index, new_org
 from billing.views.overview import overview
 from billing.views.portal import portal
@@ -36,6 +38,10 @@ urlpatterns = [
     path("orgs/new/", new_org, name="new_org"),
     path("orgs/<slug:slug>/billing/", overview, name="overview"),
     path("orgs/<slug:slug>/billing/invoices/", invoices, name="invoices"),
+    path("orgs/<slug:slug>/billing/ledger/", ledger, name="ledger"),
+    path("orgs/<slug:slug>/billing/ledger/csv/", ledger_csv, name="ledger_csv"),
+    path("orgs/<slug:slug>/billing/ledger/<str:entry_id>/", entry, name="entry"),
+    path("orgs/<slug:slug>/billing/grants/", grants, name="grants"),
     path("orgs/<slug:slug>/billing/settings/", settings, name="settings"),
     path("orgs/<slug:slug>/billing/settings/zone/", change_zone, name="change_zone"),
     path("orgs/<slug:slug>/billing/settings/members/", change_member, name="change_member"),

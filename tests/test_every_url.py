@@ -37,6 +37,10 @@ GET, POST, BOTH = ("GET",), ("POST",), METHODS
 OF_AN_ORG = {
     "billing:overview": Address("read", GET),
     "billing:invoices": Address("read", GET),
+    "billing:ledger": Address("read", GET),
+    "billing:ledger_csv": Address("read", GET),
+    "billing:entry": Address("read", GET),
+    "billing:grants": Address("read", GET),
     "billing:settings": Address("settings", BOTH),
     "billing:change_zone": Address("settings", BOTH),
     "billing:change_member": Address("members", POST),
