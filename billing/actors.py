@@ -1,4 +1,4 @@
-"""Who did what an entry says, in words: a person, a key, a run, Stripe, Oxygen itself. Reads only; for an entry's page."""
+"""Who did what an entry says, in words: a person, a key, a run, Stripe, Oxygen itself. Reads only; for its page."""
 
 from uuid import UUID
 

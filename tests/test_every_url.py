@@ -130,7 +130,7 @@ SITE = list(walk(get_resolver()))
 
 def address(name: str, org: Organization, run: Run) -> str:
     pattern = next(pattern for named, _, pattern in SITE if named == name)
-    known = {"slug": org.slug, "run_id": run.id}
+    known = {"slug": org.slug, "run_id": run.id, "entry_id": f"{run.id}:0:0"}
     return reverse(name, kwargs={key: known[key] for key in ("slug", *pattern.pattern.converters) if key in known})
 
 

@@ -46,10 +46,8 @@ def ledger(request: OrgRequest) -> HttpResponse:
         "after": [entry.available_after for entry in listed.rows if entry.available_after is not None],
         "grants": statements.grants_of(org, listed.rows),
         # What is asked for stays on offer, where these days have none of it.
-        "providers": sorted({*used.values(), *filter(None, [wanted.provider])}),
-        "tools": sorted(
-            {tool for tool in used if wanted.provider in (None, used[tool])} | {*filter(None, [wanted.tool])}
-        ),
+        "providers": sorted({*used.values(), wanted.provider or ""} - {""}),
+        "tools": sorted({*_tools(used, wanted.provider), wanted.tool or ""} - {""}),
         "captured": statements.captured(org, span, wanted) if wanted.kind in (None, Entry.Kind.CAPTURED) else None,
         "filtered": wanted.kind or wanted.provider or wanted.tool or wanted.run,
     }
@@ -89,6 +87,10 @@ def _asked(request: OrgRequest) -> tuple[LedgerFilter, Span]:
     if not asked.is_valid():
         raise Http404("There is no such kind, range, day, run or place in the ledger.")
     return asked, usage.span(asked.cleaned_data["range"], request.org, clock(), asked.chosen)
+
+
+def _tools(used: dict[str, str], provider: str | None) -> list[str]:
+    return [tool for tool, its in used.items() if provider in (None, its)]
 
 
 # ------------------------------------------------------------------ CSV
