@@ -39,9 +39,9 @@ def sender(user: User, org: Organization) -> Send:
     """Sends a form as a person does; answers the status and the words of the page that comes in the end."""
     client = signed_in(user)
 
-    def send(name: str = "settings", to: str = "", **facts: Any) -> tuple[int, str]:
+    def send(address: str = "settings", /, *, to: str = "", **facts: Any) -> tuple[int, str]:
         headers = {"HX-Request": "true", "HX-Target": to} if to else {}
-        answer = client.post(at(org, name), facts, headers=headers, follow=not to)
+        answer = client.post(at(org, address), facts, headers=headers, follow=not to)
         return answer.status_code, words(answer.content.decode())
 
     return send
