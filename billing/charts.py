@@ -143,8 +143,10 @@ def life_lines(grants: list[Grant], now: datetime, number: int | None = None) ->
     first = min(now, *(grant.effective_at for grant in grants))
     last = max(now, *(grant.expires_at for grant in grants))
 
+    whole = max(_seconds(first, last), Decimal(1))
+
     def share(at: datetime) -> Decimal:
-        return Decimal((min(max(at, first), last) - first) // A_SECOND) / max(Decimal((last - first) // A_SECOND), 1)
+        return _seconds(first, min(max(at, first), last)) / whole
 
     lines = []
     for n, grant in enumerate(grants):
@@ -162,6 +164,10 @@ def life_lines(grants: list[Grant], now: datetime, number: int | None = None) ->
             )
         )
     return LifeLines(first, last, share(now), lines)
+
+
+def _seconds(start: datetime, end: datetime) -> Decimal:
+    return Decimal((end - start) // A_SECOND)
 
 
 def scale(most: Decimal) -> tuple[Decimal, Decimal]:

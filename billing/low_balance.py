@@ -53,7 +53,7 @@ def _makes_sense(threshold: Decimal, unit: str) -> bool:
 
 
 def tell_due() -> None:
-    """Tell where it is low and nobody was told; note where it has recovered. Two queries, however many orgs."""
+    """Tell where it is low and nobody was told; note where it has recovered. Three queries, however many orgs."""
     now = clock()
     wishes = list(_wishes())
     paces = balance.paces([wish.org for wish in wishes if wish.unit == LowBalance.Unit.DAYS], now)
