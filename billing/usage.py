@@ -250,8 +250,8 @@ def summed(
 
 def _by_run(org: Organization, span: Span) -> Summed:
     kept = UsageByRun.objects.filter(org=org.id, day__range=(span.first, span.last))
-    rows = kept.values_list("run").annotate(Sum("credits"), Sum("calls"), Sum("results"))
-    most = rows.order_by("-credits__sum", "run")[:MOST_RUNS]
+    rows = kept.values_list("run").annotate(captured=Sum("credits"), of=Sum("calls"), found=Sum("results"))
+    most = rows.order_by("-captured", "run")[:MOST_RUNS]
     parts = [Part(str(run), None, *figures) for run, *figures in most]
     sums = {name: Sum(name, default=zero) for name, zero in (("credits", Decimal(0)), ("calls", 0), ("results", 0))}
     whole = kept.aggregate(**sums)
