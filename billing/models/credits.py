@@ -185,6 +185,15 @@ class Entry(models.Model):
         return "+" if self.kind in (self.Kind.GRANTED, self.Kind.RELEASED, self.Kind.RESTORED) else "−"
 
     @property
+    def step(self) -> int:
+        """Of an attempt: the number of its tool in the cascade."""
+        return self.attempt // 16 + 1
+
+    @property
+    def try_of_step(self) -> int:
+        return self.attempt % 16 + 1
+
+    @property
     def shown(self) -> Decimal:
         """What moved; of a call that was not charged, the hold it set free."""
         return self.held if self.kind == self.Kind.RELEASED and self.account_seq is None else self.amount

@@ -86,7 +86,7 @@ def test_each_entry_says_what_moved_and_what_is_available_after_it(read: Read, a
 
 def test_what_does_not_move_the_account_says_so(read: Read, lived: UUID) -> None:
     captured = next(row for row in rows(read()) if "Captured" in row and "0.75" in row)
-    assert captured.endswith("0.75 unmoved")
+    assert captured.endswith("0.75 –not moved")
     released = next(row for row in rows(read()) if "Failed before the charge" in row)
     assert "Released" in released
 
