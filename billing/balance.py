@@ -1,11 +1,15 @@
 """What an org has, holds and spends, and for how long it lasts. Reads only; for pages, the API and the runs' pages."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from uuid import UUID
+
+from django.db.models import Sum
 
 from billing import books, charts, plans, usage
-from billing.models import Entry, Grant, Organization
+from billing.models import Entry, Grant, Organization, UsageByTool
 
 NEXT_GRANTS = 4
 MOVES = 1000  # of the account, read for the course
@@ -85,6 +89,20 @@ def read(org: Organization, now: datetime) -> Balance:
         pace=usage.pace(org, today),
         course=_course(org, since, today),
     )
+
+
+def paces(orgs: Collection[Organization], now: datetime) -> dict[UUID, Decimal | None]:
+    """Average what each org captured a day, as `usage.pace` does, for many at once. One query; none for none."""
+    if not orgs:
+        return {}
+    todays = {org.pk: now.astimezone(org.tz).date() for org in orgs}
+    week = timedelta(days=7)
+    since = UsageByTool.objects.filter(org__in=todays, day__gte=min(todays.values()) - week, credits__gt=0)
+    active: dict[UUID, list[Decimal]] = {org: [] for org in todays}
+    for org, day, credits in since.values_list("org", "day").annotate(Sum("credits")):
+        if todays[org] - week <= day < todays[org]:
+            active[org].append(credits)
+    return {org: sum(days, Decimal(0)) / 7 if len(days) >= 3 else None for org, days in active.items()}
 
 
 def _course(org: Organization, since: date, today: date) -> list[Decimal]:

@@ -1,7 +1,7 @@
-"""What people send: the filters in a page's URL, the form of a new organization, what is wished on the plan's."""
+"""What people send: the filters in a page's URL, an organization's settings, what is wished on the plan's page."""
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from zoneinfo import available_timezones
@@ -9,10 +9,11 @@ from zoneinfo import available_timezones
 from django import forms
 
 from billing import agencies, invoices, keyring, plans, usage
-from billing.models import AutoTopUp, Pack, PlanChange, Scope
+from billing.models import AutoTopUp, Entry, Pack, PlanChange, Role, Scope
 from billing.offers import Choice
+from billing.statements import Place, Wanted
 from billing.templatetags.credits import credits, minor_digits, money
-from billing.usage import RANGES
+from billing.usage import ALL_RANGES, RANGES, Span
 
 
 class KeysetField(forms.Field):
@@ -29,6 +30,11 @@ class KeysetField(forms.Field):
             raise forms.ValidationError("This is no place in the list.") from wrong
 
 
+def _within_reach(day: date) -> None:
+    if not 2000 <= day.year < 2100:
+        raise forms.ValidationError("That day is out of reach.")
+
+
 class OverviewFilter(forms.Form):
     range = forms.ChoiceField(choices=list(RANGES.items()), required=False)
     provider = forms.SlugField(required=False)
@@ -41,14 +47,104 @@ class OverviewFilter(forms.Form):
         return self.cleaned_data["range"] or "cycle"
 
 
-class OrganizationForm(forms.Form):
+class LedgerFilter(forms.Form):
+    """What is asked of the ledger. Two days that are chosen may stand in either order."""
+
+    kind = forms.ChoiceField(choices=Entry.Kind.choices, required=False)
+    range = forms.ChoiceField(choices=list(ALL_RANGES.items()), required=False)
+    first = forms.DateField(required=False, input_formats=["%Y-%m-%d"], validators=[_within_reach])
+    last = forms.DateField(required=False, input_formats=["%Y-%m-%d"], validators=[_within_reach])
+    provider = forms.SlugField(required=False)
+    tool = forms.CharField(required=False, max_length=80)
+    run = forms.UUIDField(required=False)
+    before = KeysetField(lambda text: Place.read(text.split("~")), required=False)
+
+    def clean_range(self) -> str:
+        return self.cleaned_data["range"] or "cycle"
+
+    @property
+    def chosen(self) -> tuple[date, date] | None:
+        first, last = self.cleaned_data["first"], self.cleaned_data["last"]
+        return (first or last, last or first) if first or last else None
+
+    def wanted(self, span: Span) -> Wanted:
+        """What `statements` takes."""
+        sent = {name: self.cleaned_data[name] or None for name in ("kind", "provider", "tool", "run")}
+        start, end = span.instants()
+        return Wanted(start=start, end=end, **sent)
+
+
+class NameForm(forms.Form):
     name = forms.CharField(max_length=120, label="Name")
+
+
+class ZoneForm(forms.Form):
     zone = forms.ChoiceField(
         choices=[(zone, zone) for zone in sorted(available_timezones())],
         initial="UTC",
         label="Time zone",
         help_text="Days on the billing page begin at midnight there.",
     )
+
+
+class OrganizationForm(NameForm, ZoneForm):
+    field_order = ("name", "zone")
+
+
+def _number(**facts: Any) -> forms.DecimalField:
+    widget = forms.TextInput(attrs={"inputmode": "decimal", "autocomplete": "off"})
+    return forms.DecimalField(max_digits=18, decimal_places=4, widget=widget, **facts)
+
+
+class ApprovalForm(forms.Form):
+    approval_threshold = _number(
+        required=False,
+        label="Approve runs that would hold more than",
+        help_text="In credits. Empty: no run waits for approval because of its size.",
+    )
+
+    def clean(self) -> dict[str, Any]:
+        return {"credits": self.cleaned_data.get("approval_threshold")}
+
+
+class LowBalanceForm(forms.Form):
+    threshold = _number(
+        required=False, label="Mail the admins when there are fewer than", help_text="Empty: nobody is mailed."
+    )
+    unit = forms.ChoiceField(
+        choices=[("credits", "credits available"), ("days", "days of work left")], required=False, label="Counted in"
+    )
+
+
+class MemberForm(forms.Form):
+    """What an owner says of a member: another role, or that they are to go."""
+
+    do = forms.ChoiceField(choices=[("role", "Save"), ("remove", "Remove")])
+    member = forms.UUIDField()
+    role = forms.ChoiceField(choices=Role.choices, required=False)
+
+    def clean(self) -> dict[str, Any]:
+        sent: dict[str, Any] = self.cleaned_data
+        if sent.get("do") == "role" and not sent.get("role"):
+            raise forms.ValidationError("Choose a role.")
+        return sent
+
+
+class InviteForm(forms.Form):
+    email = forms.CharField(
+        max_length=254, label="E-mail address", widget=forms.EmailInput(attrs={"autocomplete": "off"})
+    )
+    role = forms.ChoiceField(choices=Role.choices, initial=Role.MEMBER, label="Role")
+
+
+class RevokeForm(forms.Form):
+    invitation = forms.UUIDField()
+
+
+class SettingsFilter(forms.Form):
+    """Where the list of members goes on: after this address."""
+
+    after = forms.CharField(required=False, max_length=254)
 
 
 class ChoiceForm(forms.Form):
@@ -152,6 +248,11 @@ class PortalForm(forms.Form):
 
     flow = forms.ChoiceField(choices=[("payment_method_update", "The card")], required=False)
     back = forms.ChoiceField(choices=[("billing:invoices", "Invoices")], required=False)
+
+
+class GrantsFilter(forms.Form):
+    show = forms.ChoiceField(choices=[("ended", "Ended")], required=False)
+    after = forms.UUIDField(required=False)
 
 
 class InvoicesFilter(forms.Form):

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.conf import settings
@@ -67,6 +67,13 @@ def month(org: Organization, live: Subscription | None, now: datetime) -> tuple[
     if live and live.status in Subscription.PAID_FOR and live.period_start <= now:
         return months.month_of(live.price, live.period_start, live.period_end, now)
     return credit_month(org.created_at, now)
+
+
+def month_before(org: Organization, live: Subscription | None, start: datetime) -> tuple[datetime, datetime]:
+    """Give the credit month that ended when the one that runs began, counted from where that one is."""
+    paid = live is not None and live.status in Subscription.PAID_FOR and live.period_start <= start
+    anchor = live.period_start if live and paid else org.created_at
+    return credit_month(anchor, start - timedelta(microseconds=1))
 
 
 def free() -> Plan | None:

@@ -17,6 +17,7 @@ from billing.models import Entry, Organization, UsageByRun, UsageByTool, User
 from oxygen_site.transactions import Refused
 
 RANGES = {"7d": "7 days", "30d": "30 days", "cycle": "This cycle", "90d": "90 days"}
+ALL_RANGES = RANGES | {"last": "Last cycle", "custom": "Chosen days"}
 PAGE = 50
 MOST_DAYS = 400  # summed at once
 MOST_RUNS = 1000  # named of a sum by run
@@ -47,12 +48,20 @@ class Span:
         return _midnight(first, self.zone), _midnight(last + timedelta(days=1), self.zone)
 
 
-def span(key: str, org: Organization, now: datetime) -> Span:
-    """Give the span of a range: its days up to today, or since the credit month began."""
+def span(key: str, org: Organization, now: datetime, chosen: tuple[date, date] | None = None) -> Span:
+    """Give the span of a range: its days up to today, since the credit month began, of the one before, or chosen."""
     today = now.astimezone(org.tz).date()
-    if key == "cycle":
-        start, _ = plans.month(org, plans.subscription(org), now)
-        return Span(key, start.astimezone(org.tz).date(), today, org.tz)
+    if key == "custom" and chosen:
+        return Span(key, min(chosen), max(chosen), org.tz)
+    if key in ("cycle", "last", "custom"):
+        live = plans.subscription(org)
+        start, _ = plans.month(org, live, now)
+        first = start.astimezone(org.tz).date()
+        if key == "last":
+            before, _ = plans.month_before(org, live, start)
+            yesterday = first - timedelta(days=1)
+            return Span(key, min(before.astimezone(org.tz).date(), yesterday), yesterday, org.tz)
+        return Span(key, first, today, org.tz)
     return Span(key, today - timedelta(days=int(key.removesuffix("d")) - 1), today, org.tz)
 
 

@@ -39,6 +39,15 @@ OF_AN_ORG = {
     "billing:invoices": Address("read", GET),
     "billing:statement": Address("read", GET),
     "billing:statement_csv": Address("read", GET),
+    "billing:ledger": Address("read", GET),
+    "billing:ledger_csv": Address("read", GET),
+    "billing:entry": Address("read", GET),
+    "billing:grants": Address("read", GET),
+    "billing:settings": Address("settings", BOTH),
+    "billing:change_zone": Address("settings", BOTH),
+    "billing:change_member": Address("members", POST),
+    "billing:invite": Address("members", POST),
+    "billing:revoke_invitation": Address("members", POST),
     "billing:subscribe": Address("read", GET),
     "billing:preview": Address("plan", POST),
     "billing:checkout": Address("plan", POST),
@@ -70,7 +79,7 @@ OF_AN_AGENCY = {
     *("billing:agency", "billing:agency_csv"),
     *("billing:agency_keys", "billing:agency_revoke_key", "billing:agency_rotate_key"),
 }
-ANYBODY = {"billing:theme", "healthz", "readyz", "api_docs"}
+ANYBODY = {"billing:theme", "billing:join", "healthz", "readyz", "api_docs"}  # an invitation's link is its own gate
 WITH_THE_TOKEN = {"metrics"}
 SIGNED_BY_STRIPE = {"billing:stripe_webhook"}
 OWNERS_ALONE = {"cancel_subscription", "members"}
@@ -133,7 +142,12 @@ SITE = list(walk(get_resolver()))
 
 def address(name: str, org: Organization, run: Run) -> str:
     pattern = next(pattern for named, _, pattern in SITE if named == name)
-    known = {"slug": org.slug, "run_id": run.id, "key_id": org.keys.values_list("pk", flat=True)[0]}
+    known = {
+        "slug": org.slug,
+        "run_id": run.id,
+        "entry_id": f"{run.id}:0:0",
+        "key_id": org.keys.values_list("pk", flat=True)[0],
+    }
     return reverse(name, kwargs={key: known[key] for key in ("slug", *pattern.pattern.converters) if key in known})
 
 
