@@ -9,9 +9,10 @@ locks the run's row. Lock order: run, account, items by number, attempts, entrie
 
 import logging
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
+from functools import cache, partial
 from typing import NamedTuple
 
 from billing import ledger
@@ -165,7 +166,8 @@ def settle(run: Run, outcomes: Sequence[Said]) -> list[Verdict]:
     refused as unknown_tool, cost_not_zero, unknown_item, ended, not_next or given_up.
     """
     steps = {step.tool: (n, step) for n, step in enumerate(run.cascade)}
-    heard = [_heard(steps, n, said) for n, said in enumerate(outcomes)]
+    meant = cache(partial(_meant, steps))  # of a batch, most read alike
+    heard = [_heard(meant, n, said) for n, said in enumerate(outcomes)]
     batch = [each for each in heard if isinstance(each, _Heard)]
     try:  # where a commit's answer is lost, `replayed` says as much as `settled`
         done = intention(lambda: _settle(run, batch, slow=False))
@@ -179,14 +181,29 @@ def settle(run: Run, outcomes: Sequence[Said]) -> list[Verdict]:
     return [done.verdicts[n] if isinstance(each, _Heard) else each for n, each in enumerate(heard)]
 
 
-def _heard(steps: Mapping[str, tuple[int, Step]], n: int, said: Said) -> _Heard | Verdict:
-    if said.tool not in steps:
-        return Verdict("refused", code="unknown_tool")
-    if said.cost and said.outcome in UNCHARGED:
-        return Verdict("refused", code="cost_not_zero")
-    at, step = steps[said.tool]
-    meant = told(said.outcome, said.cost, said.reason, step, reference=said.reference, again=said.again)
-    return _Heard(n, Answer(Call(said.item, 0, at * TRIES + said.tries, {}), meant, said.latency_ms), said.last)
+def _heard(meant: Callable[..., tuple[int, Outcome] | str], n: int, said: Said) -> _Heard | Verdict:
+    read = meant(said.tool, said.outcome, said.cost, said.reason, said.again)
+    if isinstance(read, str):
+        return Verdict("refused", code=read)
+    at, (outcome, cost, reason, _, _, wait, *_) = read
+    answer = Answer(
+        Call(said.item, 0, at * TRIES + said.tries, {}),
+        Outcome(outcome, cost, reason, None, said.reference, wait),
+        said.latency_ms,
+    )
+    return _Heard(n, answer, said.last)
+
+
+def _meant(
+    steps: Mapping[str, tuple[int, Step]], tool: str, outcome: str, cost: Decimal | None, reason: str, again: bool
+) -> tuple[int, Outcome] | str:
+    """What such an outcome is, of which step; or why it is refused."""
+    if tool not in steps:
+        return "unknown_tool"
+    if cost and outcome in UNCHARGED:
+        return "cost_not_zero"
+    at, step = steps[tool]
+    return at, told(outcome, cost, reason, step, again=again)
 
 
 MINE = """

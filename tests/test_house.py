@@ -173,7 +173,7 @@ OPERATIONS = re.compile(r"/api(/|\.py$)")
 SHARED = {
     f"oxygen_site.api.{name}"
     for name in (
-        *("may", "write", "Data", "Shown", "Credits", "Instant"),
+        *("may", "write", "written", "Data", "Shown", "Credits", "Instant"),
         *("Taken", "CreditsIn", "CostIn", "Count", "Whole", "Limit", "Cursor", "read_cursor", "write_cursor"),
     )
 }

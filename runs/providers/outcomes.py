@@ -134,15 +134,13 @@ def not_sent(tries: int, why: str) -> Outcome:
     return Outcome("failed_before_billing", Decimal(0), reason, wait=_pause(tries), health=Health.ILL)
 
 
-def told(
-    outcome: str, cost: Decimal | None, why: str, step: Step, *, reference: str = "", again: bool = False
-) -> Outcome:
+def told(outcome: str, cost: Decimal | None, why: str, step: Step, *, again: bool = False) -> Outcome:
     """Read what an execution plane says of a call that it made. `again`: it will ask the same tool once more."""
     free = outcome in UNCHARGED
     cost, charge = (ZERO, "Nothing was charged.") if free else _billed(cost, step)
     words = why.strip().rstrip(".")[:80] or SAID[outcome]
     wait = 0 if again and outcome == "failed_before_billing" else None
-    return Outcome(outcome, cost, f"{words}. {charge}", None, reference, wait)
+    return Outcome(outcome, cost, f"{words}. {charge}", wait=wait)
 
 
 def _read(body: bytes) -> dict[str, Any]:
