@@ -3,6 +3,7 @@
 from django.urls import path
 
 from billing.views.auto_top_up import auto_top_up
+from billing.views.holds import holds
 from billing.views.invoices import invoices
 from billing.views.keys import (
     agency_keys,
@@ -19,6 +20,7 @@ from billing.views.returned import returned
 from billing.views.stripe_webhook import stripe_webhook
 from billing.views.subscribe import cancel_plan, checkout, confirm, preview, subscribe, top_up, undo
 from billing.views.theme import theme
+from billing.views.usage_csv import usage_csv
 
 app_name = "billing"
 urlpatterns = [
@@ -33,6 +35,8 @@ urlpatterns = [
     path("orgs/", index, name="orgs"),
     path("orgs/new/", new_org, name="new_org"),
     path("orgs/<slug:slug>/billing/", overview, name="overview"),
+    path("orgs/<slug:slug>/billing/usage.csv", usage_csv, name="usage_csv"),
+    path("orgs/<slug:slug>/billing/holds/", holds, name="holds"),
     path("orgs/<slug:slug>/billing/invoices/", invoices, name="invoices"),
     path("orgs/<slug:slug>/subscribe/", subscribe, name="subscribe"),
     path("orgs/<slug:slug>/subscribe/preview/", preview, name="preview"),

@@ -5,8 +5,9 @@ from uuid import UUID
 
 import pytest
 
-from billing import usage
+from billing import charges, spans
 from billing.models import Entry, Organization
+from billing.wanted import Keyset, Wanted
 from oxygen_site.clock import clock
 from tests.billing.moves import attempt, open_run, settle
 
@@ -26,14 +27,19 @@ def runs(acme: Organization) -> list[UUID]:
     return opened
 
 
+def week(org: Organization) -> charges.Part:
+    span = spans.span("7d", org, clock())
+    return charges.Part(*span.instants(), span)
+
+
 def pages(org: Organization, **filters: UUID | str) -> Iterator[list[Entry]]:
     before = None
     while True:
-        page = usage.charges(org, usage.span("7d", org, clock()), before=before, **filters)  # type: ignore[arg-type]
+        page = charges.read(org, week(org), Wanted(**filters), before)  # type: ignore[arg-type]
         yield page.entries
         if page.older is None:
             return
-        before = usage.Keyset.read(page.older)
+        before = Keyset.read(page.older)
 
 
 def key(entry: Entry) -> Key:

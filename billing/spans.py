@@ -1,0 +1,147 @@
+"""Spans of whole days in an organization's own zone, and the buckets that a chart cuts them in. Pure, but for `span`.
+
+The law: a span is exactly its buckets, one after the other, and its days are those of the ledger's rollups, also where
+clocks are changed. A day begins at the first instant that is of it; its hours are counted from there, so that a day of
+23 or 25 hours has as many.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, time, timedelta
+from functools import cached_property
+from zoneinfo import ZoneInfo
+
+from billing import plans
+from billing.cycles import credit_month
+from billing.models import Organization, Subscription
+
+RANGES = {"cycle": "This cycle", "7d": "7 days", "30d": "30 days", "90d": "90 days", "last": "Last cycle"}
+MOST_DAYS = 400  # read at once
+BY_HOUR, BY_DAY, BY_WEEK = 2, 92, 184  # up to so many days
+EARLIEST = date(2000, 1, 1)  # before any ledger
+A_DAY, AN_HOUR = timedelta(days=1), timedelta(hours=1)
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """The instants [start, end) of one bar: an hour, a day, or the days from `first` to `last`."""
+
+    unit: str
+    start: datetime
+    end: datetime
+    first: date
+    last: date
+
+    @property
+    def key(self) -> str:
+        """What the page's URL says of it."""
+        if self.unit == "hour":
+            return f"{self.start:%Y%m%dT%H%MZ}"
+        return self.first.isoformat() if self.unit == "day" else f"{self.first} {self.last}"
+
+    def label(self, zone: ZoneInfo) -> str:
+        """Write its beginning, short, for the axis."""
+        if self.unit == "hour":
+            return f"{self.start.astimezone(zone):%H:%M}"
+        return f"{self.first:%b %Y}" if self.unit == "month" else f"{self.first:%-d %b}"
+
+    def name(self, zone: ZoneInfo) -> str:
+        """Write what it is, in full."""
+        if self.unit == "hour":
+            return f"{self.start.astimezone(zone):%a %-d %b, %H:%M}"
+        if self.unit == "day":
+            return f"{self.first:%a %-d %b %Y}"
+        return f"{self.first:%-d %b} to {self.last:%-d %b %Y}"
+
+
+@dataclass(frozen=True)
+class Span:
+    """Whole days of the org's zone, `first` and `last` included. `is_open`: the last is today, and not over yet."""
+
+    key: str
+    first: date
+    last: date
+    zone: ZoneInfo
+    is_open: bool = False
+    hours: bool = True  # a short one is cut by the hour
+
+    @property
+    def days(self) -> list[date]:
+        return [self.first + timedelta(days=n) for n in range((self.last - self.first).days + 1)]
+
+    @property
+    def before(self) -> "Span":
+        """As many days, right before."""
+        length = timedelta(days=len(self.days))
+        return replace(self, first=self.first - length, last=self.last - length, is_open=False)
+
+    @property
+    def unit(self) -> str:
+        count = len(self.days)
+        if count <= BY_HOUR and self.hours:
+            return "hour"
+        return "day" if count <= BY_DAY else "week" if count <= BY_WEEK else "month"
+
+    @cached_property
+    def buckets(self) -> list[Bucket]:
+        return list(self._hours() if self.unit == "hour" else self._days())
+
+    def instants(self, day: date | None = None) -> tuple[datetime, datetime]:
+        """The span, or one day of it, as instants [start, end)."""
+        first, last = (day, day) if day else (self.first, self.last)
+        return midnight(first, self.zone), midnight(last + A_DAY, self.zone)
+
+    def _hours(self) -> Iterator[Bucket]:
+        for day in self.days:
+            start, end = self.instants(day)
+            while start < end:
+                yield Bucket("hour", start, min(start + AN_HOUR, end), day, day)
+                start += AN_HOUR
+
+    def _days(self) -> Iterator[Bucket]:
+        first = self.first
+        while first <= self.last:
+            last = min(_last_of(self.unit, first), self.last)
+            yield Bucket(self.unit, midnight(first, self.zone), midnight(last + A_DAY, self.zone), first, last)
+            first = last + A_DAY
+
+
+def span(key: str, org: Organization, now: datetime) -> Span:
+    """Give the span of a range: its days up to today, or of a credit month. One query at most."""
+    today = now.astimezone(org.tz).date()
+    if key in ("cycle", "last"):
+        live = plans.subscription(org)
+        start, _ = plans.month(org, live, now)
+        first = start.astimezone(org.tz).date()
+        if key == "cycle":
+            return Span(key, first, today, org.tz, is_open=True)
+        return Span(key, month_before(org, live, start).astimezone(org.tz).date(), first - A_DAY, org.tz)
+    return Span(key, today - timedelta(days=int(key.removesuffix("d")) - 1), today, org.tz, is_open=True)
+
+
+def custom(first: date | None, last: date | None, org: Organization, now: datetime) -> Span:
+    """Give the span between two days: turned round where it must be, none to come, at most the last `MOST_DAYS`."""
+    today = now.astimezone(org.tz).date()
+    ends = sorted(max(min(day, today), EARLIEST) for day in (first or last or today, last or today))
+    earliest = ends[1] - timedelta(days=MOST_DAYS - 1)
+    return Span("custom", max(ends[0], earliest), ends[1], org.tz, is_open=ends[1] == today)
+
+
+def month_before(org: Organization, live: Subscription | None, start: datetime) -> datetime:
+    """Say when the credit month began that ended at `start`."""
+    paid = live is not None and live.status in Subscription.PAID_FOR
+    return credit_month(start if paid else org.created_at, start - timedelta(microseconds=1))[0]
+
+
+def midnight(day: date, zone: ZoneInfo) -> datetime:
+    """Give the instant a day begins at. Where a zone skips its midnight, that is the first instant after it."""
+    return datetime.combine(day, time.min, zone).astimezone(UTC)
+
+
+def _last_of(unit: str, first: date) -> date:
+    """The last day of the week or month that `first` is in; of a day, itself."""
+    if unit == "week":
+        return first + timedelta(days=6 - first.weekday())
+    if unit == "month":
+        return (first.replace(day=1) + timedelta(days=31)).replace(day=1) - A_DAY
+    return first
