@@ -4,16 +4,16 @@ PYTHON_IN = .venv/bin/python
 PORT ?= 8000
 FIXED = $(or $(SEED),2026)
 
-.PHONY: demo test soak stripe-cli bench lint lock clean chromium
+.PHONY: demo test soak stripe-cli bench lint lock clean chromium jq
 
 demo: .venv/.server
 	exec $(PYTHON_IN) manage.py up --demo --port $(PORT)
 
 # The same order and the same examples each time, so that what fails is the change under test. The soak rolls dice.
-test: .venv/.dev chromium lint
+test: .venv/.dev chromium jq lint
 	$(PYTHON_IN) -m pytest -n 2 --dist loadfile --randomly-seed=$(FIXED) --hypothesis-seed=$(FIXED) $(TESTS)
 
-soak: .venv/.dev chromium
+soak: .venv/.dev chromium jq
 	OXYGEN_SOAK=1 SEED=$(SEED) $(PYTHON_IN) -m pytest -n 2 --dist loadfile $(TESTS)
 
 # Stripe's own command line tool, fetched from npm for the run, tries the local Stripe and our inbox.
@@ -22,7 +22,7 @@ stripe-cli: .venv/.dev
 
 # Prints each figure beside its bar, and writes nothing: figures to quote go into docs/scaling.md by hand, from a quiet machine.
 bench: .venv/.dev
-	@failed=0; for bars in settle overview engine; do $(PYTHON_IN) -m benchmarks.$$bars || failed=1; done; exit $$failed
+	@failed=0; for bars in settle overview engine start_up; do $(PYTHON_IN) -m benchmarks.$$bars || failed=1; done; exit $$failed
 
 lint: .venv/.dev
 	$(PYTHON_IN) -m ruff check
@@ -42,11 +42,11 @@ clean:
 	rm -rf .venv .uv .data .static .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.venv/.server: requirements.txt bootstrap.sh
+.venv/.server: requirements.txt pyproject.toml bootstrap.sh
 	./bootstrap.sh requirements.txt
 	touch $@
 
-.venv/.dev: requirements-dev.txt bootstrap.sh
+.venv/.dev: requirements-dev.txt pyproject.toml bootstrap.sh
 	./bootstrap.sh requirements-dev.txt
 	touch $@ .venv/.server
 
@@ -58,4 +58,14 @@ chromium: .venv/.dev
 		apt-get update -qq </dev/null && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium </dev/null >/dev/null; \
 	else \
 		echo "The browser tests need chromium: run  .venv/bin/playwright install --with-deps chromium"; exit 1; \
+	fi
+
+# The documented lines of the command are tested as people write them.
+jq:
+	@command -v jq >/dev/null || \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		echo "Installing jq for the tests of the documented lines."; \
+		apt-get update -qq </dev/null && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends jq </dev/null >/dev/null; \
+	else \
+		echo "The tests need jq (Debian: apt install jq)."; exit 1; \
 	fi

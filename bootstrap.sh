@@ -1,5 +1,6 @@
 #!/bin/sh
-# Makes .venv: finds a Python from 3.12 to 3.14, installs what a requirements file locks, by hash. Needs nothing of ours.
+# Makes .venv: finds a Python from 3.12 to 3.14, installs what a requirements file locks, by hash, and the `oxygen`
+# command of this checkout. Needs nothing of ours.
 # Usage: ./bootstrap.sh [requirements-dev.txt]
 set -eu
 cd "$(dirname "$0")"
@@ -59,5 +60,11 @@ fi
 echo "Installing $requirements."
 if ! .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r "$requirements"; then
     echo "The packages of $requirements could not be installed; the reason is above." >&2
+    exit 1
+fi
+
+# With what was just locked: a checkout has no hash, so it cannot stand in the file.
+if ! .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-index --no-deps --no-build-isolation -e .; then
+    echo "The oxygen command could not be installed; the reason is above." >&2
     exit 1
 fi

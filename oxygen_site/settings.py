@@ -117,6 +117,7 @@ MIDDLEWARE = [
 
 ROOT_URLCONF = "oxygen_site.urls"
 WSGI_APPLICATION = "oxygen_site.wsgi.application"
+DATA_UPLOAD_MAX_MEMORY_SIZE = 10 * 2**20  # of any body but a CSV file's, for which tables have a limit of their own
 
 TEMPLATES = [
     {

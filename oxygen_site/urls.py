@@ -9,9 +9,10 @@ from oxygen_site.api.manual import docs
 from oxygen_site.demo import sandbox
 from oxygen_site.health import healthz, readyz
 from oxygen_site.metrics import metrics
+from runs.api import routers as runs_operations
 
-for router in billing_operations:
-    api.add_router("", router)
+for operations in (*billing_operations, *runs_operations):
+    api.add_router("", operations)
 
 urlpatterns = [
     path("healthz", healthz, name="healthz"),

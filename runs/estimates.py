@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, ROUND_UP, Decimal
 from typing import NamedTuple
 
-from runs.cascade import Step
+from runs.cascade import ZERO, Step
 
 PLACES = Decimal("0.0001")
 MARGIN = Decimal("1.15")
@@ -34,6 +34,12 @@ class Quoted(NamedTuple):
         if self.price is None or self.maximum is None:
             return None
         return Step(self.tool, self.provider, False, self.price, self.maximum)
+
+    @property
+    def tested(self) -> Step:
+        """The step to freeze on a smoke test: with a maximum of 0, so that it needs no price and is never charged."""
+        price = None if self.byok else self.price
+        return Step(self.tool, self.provider, self.byok, price or ZERO, ZERO)
 
 
 @dataclass(frozen=True)
@@ -82,6 +88,11 @@ def estimate(rows: int, tools: Sequence[Quoted]) -> Estimate:
         suggested_cap=(most * MARGIN).quantize(PLACES, ROUND_UP) if most else None,
         unpriced=(),
     )
+
+
+def free(rows: int) -> Estimate:
+    """Estimate a smoke test over rows, which costs nothing whatever it calls."""
+    return Estimate(rows, ZERO, ZERO, ZERO, Decimal(1), None, ())
 
 
 def _reached(tools: Sequence[Quoted]) -> Iterator[Decimal]:

@@ -7,7 +7,7 @@ comes with an API key acts by it, and may what it opens.
 Lock order: column, run, account, items, reservation.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from decimal import Decimal, InvalidOperation
 from typing import Any, NoReturn
 from uuid import UUID
@@ -17,7 +17,7 @@ from billing.access import actor
 from billing.models import Account, ApiKey, Reservation, User
 from oxygen_site.clock import clock, new_id
 from oxygen_site.transactions import Refused, intention
-from runs import approval, standing, tables, today
+from runs import approval, smoke_tests, standing, tables, today
 from runs.cascade import plain
 from runs.jobs import wake
 from runs.models import Capability, Column, Fill, Item, Run, Table
@@ -35,33 +35,42 @@ def create(
     by: User,
     key: ApiKey | None = None,
     limit: int | None = None,
+    rows: Collection[UUID] | None = None,
+    mode: str = Run.Mode.LIVE,
     name: str | None = None,
     approved: bool = False,
 ) -> Run:
-    """Start a live run over the first `limit` rows not filled yet, and hold what it may spend.
+    """Start a run over the first `limit` rows not filled yet, of `rows` where named, and hold what it may spend.
 
-    `fill` is a column, or a capability or template, which fills the column named after it, made if missing. A run that
-    needs approval and is not `approved` waits for it, and holds nothing. Refused: not_allowed (403), where who says
-    `approved` may not; price_unknown, integration_required, cap_required, invalid_cap, cap_too_small, invalid_limit,
-    nothing_to_run (422); insufficient_credits (402, with `missing`).
+    `fill` is a column, or a capability or template, which fills the column named after it, made if missing. A live run
+    that needs approval and is not `approved` waits for it, and holds nothing; over named rows it does not wait. A smoke
+    test holds nothing, and takes no cap. Refused: not_allowed (403), where who says `approved` may not; price_unknown,
+    integration_required, cap_required, invalid_cap, cap_too_small, invalid_limit, nothing_to_run (422);
+    insufficient_credits (402, with `missing`); smoke_test_limit (409).
     """
 
     def verb() -> Run | Refused:
         column = _locked_column(table, fill if isinstance(fill, Column) else tables.column_for(table, fill))
-        rows = list(today.rows_to_fill(column).values_list("id", flat=True)[:limit])
-        run = _drafted(column, len(rows), capped, by, kind=kind_of(fill), name=name or f"{column.name}, {table.name}")
+        left = today.rows_to_fill(column).filter(**({} if rows is None else {"id__in": rows}))
+        taken = list(left.values_list("id", flat=True)[:most])
+        facts = {"kind": kind_of(fill), "mode": mode, "name": name or f"{column.name}, {table.name}"}
+        run = _drafted(column, len(taken), capped, by, **facts)
         run.row_limit = limit
-        if approval.reason(column.table.org, run.kind, run.to_hold):
-            if not approved:
+        if why := approval.reason(column.table.org, run.kind, run.to_hold, mode):
+            if not approved and rows is None:
                 return _asked(run)
+            approval.require(column.table.org, by, key, why)
             run.approved_by = by
-        return _short(missing, run) if (missing := _reserved(run, actor(by, key))) else _started(run, rows)
+        if missing := _reserved(run, actor(by, key)):
+            return today.short(missing, run.to_hold)
+        return _started(run, taken)
 
     if limit is not None and limit < 1:
         raise Refused("invalid_limit", "Name at least one row to run on.", 422, field="limit")
     if approved:
         approval.require(table.org, by, key)
-    capped = _cap(cap)
+    tested = mode == Run.Mode.SMOKE_TEST
+    most, capped = (smoke_tests.rows(limit), None) if tested else (limit, exact_cap(cap))
     return intention(verb, certain=True)
 
 
@@ -81,7 +90,7 @@ def approve(run: Run, *, by: User, key: ApiKey | None = None, plan: str | None =
         if _renewed(now, today.terms(column, len(rows), now.cap)) or now.plan != looked_at:
             return _changed(now)
         if missing := _reserved(now, actor(by, key)):
-            return _short(missing, now)
+            return today.short(missing, now.to_hold)
         now.approved_by, now.status = by, Run.Status.QUEUED
         now.save(update_fields=["approved_by", "status"])
         standing.enroll(now, rows)
@@ -154,8 +163,10 @@ def continue_remaining(run: Run, *, cap: Decimal | str | None, by: User, key: Ap
     def verb() -> Run:
         old = _locked(run, (Run.Status.PAUSED,), "continued")
         rows = list(old.items.filter(status=Item.Status.PENDING).order_by("number").values_list("row", flat=True))
-        new = _drafted(old.column, len(rows), capped, by, kind=old.kind, name=old.name, continues=old)
-        if why := approval.reason(old.org, new.kind, new.to_hold):
+        capped = None if old.is_smoke_test else exact_cap(cap)
+        facts = {"kind": old.kind, "mode": old.mode, "name": old.name}
+        new = _drafted(old.column, len(rows), capped, by, **facts, continues=old)
+        if why := approval.reason(old.org, new.kind, new.to_hold, new.mode):
             approval.require(old.org, by, key, why)
             new.approved_by = by
         _drop_pending(old)
@@ -164,10 +175,9 @@ def continue_remaining(run: Run, *, cap: Decimal | str | None, by: User, key: Ap
             raise Refused("in_flight", "Some of its rows are still being worked on. Try again when they are done.")
         standing.end(old, Run.Status.CANCELLED, actor=actor(by, key))
         if missing := _reserved(new, actor(by, key)):
-            raise _short(missing, new)
+            raise today.short(missing, new.to_hold)
         return _started(new, rows)
 
-    capped = _cap(cap)
     return intention(verb, certain=True)
 
 
@@ -194,17 +204,19 @@ def _drafted(
     by: User,
     *,
     kind: str,
+    mode: str,
     name: str,
     continues: Run | None = None,
 ) -> Run:
     """A run not saved yet, with today's terms frozen on it; Refused where it may not start."""
     return Run(
-        **today.terms(column, rows, cap),
+        **today.terms(column, rows, cap, mode),
         id=new_id(),
         org_id=column.table.org_id,
         table_id=column.table_id,
         column=column,
         kind=kind,
+        mode=mode,
         name=name[:200],
         member=by,
         continues=continues,
@@ -215,6 +227,8 @@ def _drafted(
 
 
 def _reserved(run: Run, who: str) -> Decimal:
+    if run.is_smoke_test:
+        smoke_tests.require(run)
     return ledger.reserve(
         run.org_id,
         run.id,
@@ -223,17 +237,6 @@ def _reserved(run: Run, who: str) -> Decimal:
         run_kind=run.kind,
         member=run.member_id,
         actor=who,
-    )
-
-
-def _short(missing: Decimal, run: Run) -> Refused:
-    return Refused(
-        "insufficient_credits",
-        f"This run would hold {plain(run.to_hold)} credits, {plain(missing)} more than are available. "
-        "Lower the cap, run fewer rows or add credits.",
-        402,
-        missing=missing,
-        needed=run.to_hold,
     )
 
 
@@ -282,7 +285,8 @@ def _changed(run: Run) -> Refused:
 # ------------------------------------------------------------------ the cap
 
 
-def _cap(given: Decimal | str | None) -> Decimal | None:
+def exact_cap(given: Decimal | str | None) -> Decimal | None:
+    """Read a cap; None where there is none. Refused: invalid_cap."""
     if given is None or given == "":
         return None
     try:

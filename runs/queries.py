@@ -8,16 +8,18 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal
 from itertools import groupby
 from typing import Any
 from uuid import UUID
 
 from django.conf import settings
 from django.db.models import FETCH_RAISE, Case, Count, Q, QuerySet, Sum, Value, When
+from django.shortcuts import get_object_or_404
 
 from billing.models import Entry, Organization, Reservation
 from runs.cascade import ZERO, plain
+from runs.estimates import PLACES
 from runs.models import Attempt, Integration, Item, Provider, Run
 from runs.models.runs import NOT_CHARGED, OUTCOMES
 from runs.providers import limits
@@ -259,15 +261,45 @@ def attention(org: Organization) -> list[RunCard]:
     return _cards(_runs(org).filter(status__in=Run.OPEN).order_by(waiting_first, "-id"))
 
 
-def runs_page(org: Organization, *, before: UUID | None = None, status: str | None = None) -> RunsPage:
-    """The org's runs, newest first, fifty a page; of one status, or `open` ones. Three queries."""
+def run_of(org: Organization, run: UUID) -> Run:
+    """Read a run of an org. 404 where the org has none of that id. One query."""
+    return get_object_or_404(_runs(org).select_related("org", "column__table"), id=run)
+
+
+def runs_page(
+    org: Organization,
+    *,
+    before: UUID | None = None,
+    status: str | None = None,
+    table: UUID | None = None,
+    size: int = PAGE,
+) -> RunsPage:
+    """The org's runs, newest first; of one status, or `open` ones, or over one table. Three queries."""
     runs = _runs(org).order_by("-id")
+    if table:
+        runs = runs.filter(table=table)
     if before:
         runs = runs.filter(id__lt=before)
     if status:
         runs = runs.filter(status__in=Run.OPEN if status == "open" else [status])
-    cards = _cards(runs[: PAGE + 1])
-    return RunsPage(cards[:PAGE], cards[PAGE - 1].run.id if len(cards) > PAGE else None)
+    cards = _cards(runs[: size + 1])
+    return RunsPage(cards[:size], cards[size - 1].run.id if len(cards) > size else None)
+
+
+def continued(runs: Sequence[Run]) -> dict[UUID, UUID]:
+    """Say which of these runs was continued by which. One query."""
+    return dict(Run.objects.filter(continues__in=[run.id for run in runs]).values_list("continues", "id"))
+
+
+def success_rates(org: Organization, runs: Sequence[Run]) -> dict[UUID, Decimal]:
+    """Say which share of a run's settled calls had a result, leaving out those that failed before billing. One query.
+
+    What it reads grows with the runs.
+    """
+    calls = Entry.objects.filter(org=org.pk, source__in=[run.id for run in runs], item__gt=0)
+    counted = calls.exclude(outcome="failed_before_billing").values_list("source")
+    rates = counted.annotate(results=Count("item", filter=Q(outcome="succeeded")), calls=Count("item"))
+    return {run: (Decimal(results) / n).quantize(PLACES, ROUND_HALF_UP) for run, results, n in rates}
 
 
 def receipt(run: Run) -> RunCard:
@@ -292,9 +324,15 @@ def itemized_receipt(run: Run) -> ItemizedReceipt:
 
 
 def items_page(
-    run: Run, *, after: int = 0, status: str | None = None, calls: str | None = None, number: int | None = None
+    run: Run,
+    *,
+    after: int = 0,
+    status: str | None = None,
+    calls: str | None = None,
+    number: int | None = None,
+    size: int = PAGE,
 ) -> ItemsPage:
-    """A run's items by number with their attempts, fifty a page. Three queries.
+    """A run's items by number with their attempts. Three queries.
 
     `calls`: only items with a call of that outcome, with one nobody knows the outcome of yet (they are `unknown` too),
     or with one of which something was `absorbed`.
@@ -308,8 +346,8 @@ def items_page(
         such = run.attempts.filter(NOT_CHARGED if calls == "absorbed" else Q(outcome=calls)).order_by()
         wanted = Q(number__in=such.values("item"))
         items = items.filter(wanted | Q(unanswered_at__isnull=False) if calls == "unknown" else wanted)
-    found = list(items.fetch_mode(FETCH_RAISE)[: PAGE + 1])
-    shown = found[:PAGE]
+    found = list(items.fetch_mode(FETCH_RAISE)[: size + 1])
+    shown = found[:size]
     numbers = [item.number for item in shown]
     entries = {
         (entry.item, entry.attempt): entry
@@ -321,11 +359,12 @@ def items_page(
         credits, absorbed = (entry.amount, entry.cost - entry.amount) if entry else (None, ZERO)
         attempts[attempt.item].append(AttemptLine(attempt, credits, absorbed))
     lines = [ItemLine(item, attempts[item.number]) for item in shown]
-    return ItemsPage(lines, shown[-1].number if len(found) > PAGE else None)
+    return ItemsPage(lines, shown[-1].number if len(found) > size else None)
 
 
 def _runs(org: Organization) -> QuerySet[Run]:
-    return Run.objects.filter(org=org).select_related("table", "column", "member").fetch_mode(FETCH_RAISE)
+    whole = Run.objects.select_related("table", "column", "member", "approved_by")
+    return whole.filter(org=org).fetch_mode(FETCH_RAISE)
 
 
 def _cards(runs: Iterable[Run]) -> list[RunCard]:

@@ -3,19 +3,17 @@
 For `lifecycle.py`, which freezes them on a run, and for the pages that show an estimate. Reads only, a few queries.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from typing import Any
-from uuid import UUID
 
-from django.db.models import Exists, OuterRef, Q, QuerySet, Sum
+from django.db.models import Exists, OuterRef, QuerySet
 
-from billing.models import UsageByTool
 from oxygen_site.transactions import Refused
-from runs import accounts
-from runs.cascade import plain, unit
-from runs.estimates import Estimate, Quoted, estimate, success_rate
-from runs.models import Column, Fill, Integration, Item, Mode, Row, Table, Tool
+from runs import accounts, catalog
+from runs.cascade import Step, plain, unit
+from runs.estimates import Estimate, Quoted, estimate, free
+from runs.models import Column, Fill, Item, Row, Run, Table, Tool
 
 
 def column_of(table: Table, fill: Fill) -> Column:
@@ -27,13 +25,17 @@ def column_of(table: Table, fill: Fill) -> Column:
 
 
 def rows_to_fill(column: Column) -> QuerySet[Row]:
-    """Rows of the column's table, in order, that it has not filled and that no open run of it has before it."""
+    """Rows of the column's table, in order, that it has not filled and that no open run of it has before it.
+
+    What a smoke test found fills nothing: its rows stay there for a live run, which pays for them.
+    """
     rows = Row.objects.filter(table=column.table_id).order_by("number")
     if column.pk is None:
         return rows
     taken = Item.objects.filter(
         row=OuterRef("pk"),
         run__column=column,
+        run__mode=Run.Mode.LIVE,
         status__in=(Item.Status.PENDING, Item.Status.RUNNING, Item.Status.SUCCEEDED),
     )
     return rows.filter(~Exists(taken))
@@ -41,39 +43,56 @@ def rows_to_fill(column: Column) -> QuerySet[Row]:
 
 def tools(column: Column) -> list[Quoted]:
     """The column's cascade with each tool's mode, price and success rate in its org."""
-    org = column.table.org_id
-    catalog = Tool.objects.select_related("provider").in_bulk(column.cascade)
-    chosen = dict(Integration.objects.filter(org=org).values_list("provider", "mode"))
-    observed = _observed(org, column.cascade)
-    quoted = []
-    for tool in (catalog[name] for name in column.cascade):
-        mode = chosen.get(tool.provider_id, tool.provider.default_mode)
-        byok = mode == Mode.BYOK or not tool.provider.may_be_managed
-        rate = success_rate(*observed.get(tool.id, (0, 0)), tool.success_rate)
-        quoted.append(Quoted(tool.id, tool.provider_id, byok, tool.price, tool.maximum, rate))
-    return quoted
+    known = Tool.objects.select_related("provider").in_bulk(column.cascade)
+    offers = catalog.offers(column.table.org_id, [known[name] for name in column.cascade])
+    return [offer.quoted for offer in offers]
 
 
 def estimated(column: Column, limit: int | None = None) -> Estimate:
     """Estimate a run over the rows left to fill, the first `limit` of them where one is given."""
-    return estimate(rows_to_fill(column)[:limit].count(), tools(column))
+    return expected(rows_to_fill(column)[:limit].count(), tools(column))
 
 
-def terms(column: Column, rows: int, cap: Decimal | None) -> dict[str, Any]:
+def expected(rows: int, quoted: Sequence[Quoted], mode: str = Run.Mode.LIVE) -> Estimate:
+    """Estimate a run over so many rows with these tools; a smoke test is never charged."""
+    return estimate(rows, quoted) if mode == Run.Mode.LIVE else free(rows)
+
+
+def steps_of(quoted: Sequence[Quoted], mode: str = Run.Mode.LIVE) -> list[Step]:
+    """The steps to freeze on a run with these tools; those of a live run that have no price are left out."""
+    if mode == Run.Mode.SMOKE_TEST:
+        return [tool.tested for tool in quoted]
+    return [step for tool in quoted if (step := tool.step) is not None]
+
+
+def terms(column: Column, rows: int, cap: Decimal | None, mode: str = Run.Mode.LIVE) -> dict[str, Any]:
     """What a run over so many rows would be today, as fields of it; Refused where it may not start."""
     quoted = tools(column)
-    expected = estimate(rows, quoted)
-    if expected.min is None or expected.likely is None or expected.max is None:
-        raise Refused(
+    costs, steps = expected(rows, quoted, mode), steps_of(quoted, mode)
+    for objection in objections(column, costs, steps, cap):
+        raise objection
+    return {
+        "steps": [step.freeze() for step in steps],
+        "unit": unit(steps),
+        "estimated_min": costs.min,
+        "estimated": costs.likely,
+        "estimated_max": costs.max,
+        "rows": rows,
+    }
+
+
+def objections(column: Column, costs: Estimate, steps: Sequence[Step], cap: Decimal | None) -> Iterator[Refused]:
+    """Say each reason why a run with these terms may not start, the first one first. One query at most."""
+    if not costs.known:
+        yield Refused(
             "price_unknown",
-            f"{', '.join(expected.unpriced)} has no price yet, so what the run may cost is unknown. "
+            f"{', '.join(costs.unpriced)} has no price yet, so what the run may cost is unknown. "
             "Take it out of the column, or ask Oxygen for its price.",
             422,
-            coverage=expected.coverage,
+            coverage=costs.coverage,
         )
-    steps = [step for tool in quoted if (step := tool.step) is not None]
     if lacking := accounts.missing(column.table.org_id, {step.provider for step in steps if step.byok}):
-        raise Refused(
+        yield Refused(
             "integration_required",
             f"This column uses your own account at {', '.join(lacking)}, which is not connected. "
             "An admin connects it under Runs, Accounts.",
@@ -82,35 +101,29 @@ def terms(column: Column, rows: int, cap: Decimal | None) -> dict[str, Any]:
         )
     most = unit(steps)
     if most and cap is None:
-        suggested = f" {plain(expected.suggested_cap)} covers every row." if expected.suggested_cap else ""
-        raise Refused(
+        suggested = f" {plain(costs.suggested_cap)} covers every row." if costs.suggested_cap else ""
+        yield Refused(
             "cap_required", f"Name a cap: the most this run may spend, in credits.{suggested}", 422, field="cap"
         )
     if cap is not None and cap < most:
-        raise Refused(
+        yield Refused(
             "cap_too_small",
             f"One row may cost {plain(most)} credits, so the cap must be at least {plain(most)}.",
             422,
             field="cap",
             unit=most,
         )
-    if not rows:
-        raise Refused("nothing_to_run", "Every row is filled already, or is in another run of this column.", 422)
-    return {
-        "steps": [step.freeze() for step in steps],
-        "unit": most,
-        "estimated_min": expected.min,
-        "estimated": expected.likely,
-        "estimated_max": expected.max,
-        "rows": rows,
-    }
+    if not costs.rows:
+        yield Refused("nothing_to_run", "Every row is filled already, or is in another run of this column.", 422)
 
 
-def _observed(org: UUID, names: Iterable[str]) -> dict[str, tuple[int, int]]:
-    settled = ~Q(outcome="failed_before_billing")
-    sums = (
-        UsageByTool.objects.filter(settled, org=org, tool__in=list(names))
-        .values_list("tool")
-        .annotate(results=Sum("calls", filter=Q(outcome="succeeded"), default=0), calls_made=Sum("calls"))
+def short(missing: Decimal, to_hold: Decimal) -> Refused:
+    """Say that a run may not hold so much, and how much of it is missing."""
+    return Refused(
+        "insufficient_credits",
+        f"This run would hold {plain(to_hold)} credits, {plain(missing)} more than are available. "
+        "Lower the cap, run fewer rows or add credits.",
+        402,
+        missing=missing,
+        needed=to_hold,
     )
-    return {tool: (int(results), int(calls)) for tool, results, calls in sums}

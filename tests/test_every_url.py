@@ -49,6 +49,9 @@ OF_AN_ORG = {
     "billing:portal": Address("plan", POST),
     "billing:returned": Address("plan", BOTH),
     "billing:cancel_plan": Address("cancel_subscription", BOTH),
+    "billing:keys": Address("settings", BOTH),
+    "billing:revoke_key": Address("settings", BOTH),
+    "billing:rotate_key": Address("settings", BOTH),
     "runs:index": Address("read", GET),
     "runs:accounts": Address("settings", BOTH),
     "runs:attention": Address("read", GET),
@@ -62,6 +65,8 @@ OF_AN_ORG = {
 }
 # For whoever is signed in; they show only what is that person's.
 SIGNED_IN = {"billing:home", "billing:billing", "billing:runs", "billing:plan", "billing:orgs", "billing:new_org"}
+# Under /agency/, for its staff.
+OF_AN_AGENCY = {"billing:agency_keys", "billing:agency_revoke_key", "billing:agency_rotate_key"}
 ANYBODY = {"billing:theme", "healthz", "readyz", "api_docs"}
 WITH_THE_TOKEN = {"metrics"}
 SIGNED_BY_STRIPE = {"billing:stripe_webhook"}
@@ -140,7 +145,7 @@ def is_login(location: str) -> bool:
 
 
 def test_every_address_is_declared() -> None:
-    declared = OF_AN_ORG.keys() | SIGNED_IN | ANYBODY | WITH_THE_TOKEN | SIGNED_BY_STRIPE
+    declared = OF_AN_ORG.keys() | OF_AN_AGENCY | SIGNED_IN | ANYBODY | WITH_THE_TOKEN | SIGNED_BY_STRIPE
     named = {name for name, route, _ in SITE if not name.startswith((OPERATORS, ACCOUNTS, API))}
     # /billing, /runs and /subscribe also answer without their slash, under no name of their own.
     assert named - {"billing:None"} == declared

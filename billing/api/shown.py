@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field, WithJsonSchema
 from billing.models import Organization
 from oxygen_site.api import Instant, Shown
 
-RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+RFC3339 = re.compile(r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:)(\d\d)(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 
 
@@ -34,13 +34,16 @@ def span_shown(start: datetime, end: datetime) -> Span:
 
 
 def _instant(text: Any) -> datetime:
-    """Read an instant as RFC 3339 has it, with its zone; numbers and local times are none."""
-    if not isinstance(text, str) or not RFC3339.fullmatch(text):
+    """Read an instant as RFC 3339 has it, with its zone; a leap second counts as the second before it."""
+    written = RFC3339.fullmatch(text) if isinstance(text, str) else None
+    if not written:
         raise ValueError("An instant is written as in 2026-11-25T09:30:00Z.")
+    day, minute, second, fraction, zone = written.groups(default="")
+    said = datetime.fromisoformat(f"{day}T{minute}{'59' if second == '60' else second}{fraction}{zone.upper()}")
     try:
-        return datetime.fromisoformat(text.upper().replace(" ", "T")).astimezone(UTC)
-    except OverflowError as overflow:
-        raise ValueError("That instant is out of reach.") from overflow
+        return said.astimezone(UTC)
+    except OverflowError:  # the first day there is, or the last
+        return said.replace(tzinfo=UTC)
 
 
 def _day(text: Any) -> date:

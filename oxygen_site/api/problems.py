@@ -28,6 +28,7 @@ SENTENCES = {
     400: "The request could not be read.",
     404: "There is nothing at this address.",
     405: "This address does not take that method.",
+    413: "The body is larger than this operation takes. Send it in parts.",
     500: "Something went wrong here. Nothing is half done; say the request_id to whoever runs this server.",
 }
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from http import HTTPStatus
 from typing import Any
 
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import PermissionDenied, RequestDataTooBig
 from django.http import Http404, HttpRequest, HttpResponse
 from ninja import NinjaAPI
 from ninja.errors import HttpError, ValidationError
@@ -38,8 +38,9 @@ class Version1(NinjaAPI):
         scopes = dict(self._scopes())
         for operation in [operation for path in schema["paths"].values() for operation in path.values()]:
             operation["x-scopes"] = scopes[operation["operationId"]]
-            takes_anything = operation["parameters"] or "requestBody" in operation
-            for status in (*REFUSALS, 422) if takes_anything else REFUSALS:
+            takes_anything = (422,) if operation["parameters"] or "requestBody" in operation else ()
+            takes_much = (413,) if "requestBody" in operation else ()
+            for status in (*REFUSALS, *takes_anything, *takes_much):
                 operation["responses"].setdefault(status, {"description": HTTPStatus(status).phrase})
             for status, answer in operation["responses"].items():
                 if status >= 400:
@@ -115,6 +116,11 @@ def not_found(request: HttpRequest, missing: Http404) -> HttpResponse:
 @api.exception_handler(ValidationError)
 def invalid(request: HttpRequest, invalid: ValidationError) -> HttpResponse:
     return problem(422, "invalid", "The request is not what this operation takes; see errors.", _wrongs(invalid))
+
+
+@api.exception_handler(RequestDataTooBig)
+def too_large(request: HttpRequest, too_big: RequestDataTooBig) -> HttpResponse:
+    return problem(413)
 
 
 @api.exception_handler(HttpError)

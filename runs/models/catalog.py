@@ -150,6 +150,7 @@ class Table(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     org = models.ForeignKey("billing.Organization", on_delete=models.CASCADE, related_name="tables")
     name = models.CharField(max_length=120)
+    fields = ArrayField(models.TextField(), default=list, help_text="What its rows hold, in the order of the import.")
     row_count = models.PositiveIntegerField(default=0)
     created_at = models.DateTimeField()
 

@@ -45,6 +45,12 @@ class Run(models.Model):
         PROVIDER_UNAVAILABLE = "provider_unavailable", "provider unavailable"
         BY_USER = "by_user", "paused by a person"
 
+    class Mode(models.TextChoices):
+        """Whether what it calls is charged; a dry run calls nothing, and is no run."""
+
+        LIVE = "live"
+        SMOKE_TEST = "smoke_test", "smoke test"
+
     class Kind(models.TextChoices):
         COLUMN = "column"
         ENRICHMENT = "enrichment"
@@ -59,6 +65,7 @@ class Run(models.Model):
     table = models.ForeignKey("runs.Table", on_delete=models.PROTECT)
     column = models.ForeignKey("runs.Column", on_delete=models.PROTECT)
     kind = models.CharField(max_length=12, choices=Kind.choices, default=Kind.COLUMN)
+    mode = models.CharField(max_length=10, choices=Mode.choices, default=Mode.LIVE)
     name = models.CharField(max_length=200)
     member = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT)
     continues = models.ForeignKey("self", null=True, blank=True, on_delete=models.PROTECT, related_name="continued_by")
@@ -89,6 +96,7 @@ class Run(models.Model):
                 name="run_open",
                 condition=Q(status__in=("awaiting_approval", "queued", "running", "paused", "cancelling")),
             ),
+            models.Index(fields=("org", "ended_at"), name="run_smoke_test", condition=Q(mode="smoke_test")),
         )
         constraints = (
             models.CheckConstraint(
@@ -108,6 +116,9 @@ class Run(models.Model):
             models.CheckConstraint(condition=Q(cap__isnull=False) | Q(unit=0), name="run_capped_where_managed"),
             models.CheckConstraint(condition=Q(rows__gte=1), name="run_has_rows"),
             models.CheckConstraint(
+                condition=Q(mode="live") | Q(mode="smoke_test", unit=0, cap__isnull=True), name="run_smoke_test_is_free"
+            ),
+            models.CheckConstraint(
                 condition=~Q(status="awaiting_approval") | Q(approved_by__isnull=True, started_at__isnull=True),
                 name="run_waits_unapproved",
             ),
@@ -123,6 +134,10 @@ class Run(models.Model):
     @property
     def is_open(self) -> bool:
         return self.status in self.OPEN
+
+    @property
+    def is_smoke_test(self) -> bool:
+        return self.mode == self.Mode.SMOKE_TEST
 
     @property
     def providers(self) -> list[str]:

@@ -170,13 +170,15 @@ def _refused(status: int, headers: Mapping[str, str], said: dict[str, Any], step
 def _billed(named: object, step: Step) -> tuple[Decimal, str]:
     if step.byok:
         return Decimal(0), "Paid on the organization's own account."
-    cost = _credits(named)
-    if named is None and step.flat:
-        return step.price, f"No cost was named; the price is {plain(step.price)}."
+    unnamed = named is None and (step.flat or not step.maximum)
+    cost = step.price if unnamed else _credits(named)
     if cost is None:
         return Decimal(0), UNREADABLE
     if cost > step.maximum:
-        return cost, f"Billed {plain(cost)}; charged the tool's maximum of {plain(step.maximum)}, {ABSORBED}"
+        charged = f"charged the tool's maximum of {plain(step.maximum)}" if step.maximum else "charged nothing"
+        return cost, f"Billed {plain(cost)}; {charged}, {ABSORBED}"
+    if unnamed:
+        return cost, f"No cost was named; the price is {plain(cost)}."
     return cost, f"Charged {plain(cost)}." if cost else "Free of charge."
 
 

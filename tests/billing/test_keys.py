@@ -9,6 +9,7 @@ from urllib.request import Request, urlopen
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connection
 
 from billing import keys, orgs
 from billing.models import Agency, ApiKey, Organization, Role, User
@@ -165,6 +166,73 @@ def test_many_at_once_with_one_key_are_all_let_in(site: str, acme: Organization,
     assert ApiKey.objects.get().last_used_at is not None
 
 
+# ------------------------------------------------------------------ another in its place
+
+DAY = timedelta(days=1)
+
+
+def test_rotating_makes_a_like_key_and_ends_the_old_one_after_the_overlap(acme: Organization, alice: User) -> None:
+    old, first = made(acme, alice, scopes=["run", "approve"])
+    new, second = keys.rotate(old, alice, DAY)
+    assert (new.name, new.scopes, new.org, new.replaces) == (old.name, ["run", "approve"], acme, old)
+    assert (presented(first), presented(second)) == (old, new)
+    assert new.expires_at is None
+    advance(DAY)
+    assert refusal(f"Bearer {first}") == "expired_key"
+    assert presented(second) == new
+
+
+def test_a_key_that_expires_is_replaced_by_one_that_is_good_for_as_long(acme: Organization, alice: User) -> None:
+    old, _ = made(acme, alice, expires_at=clock() + timedelta(days=30))
+    length, ends = old.expires_at - old.created_at, old.expires_at  # type: ignore[operator]
+    advance(timedelta(days=29))
+    new, _ = keys.rotate(old, alice, timedelta(days=7))
+    assert new.expires_at == new.created_at + length
+    assert old.expires_at == ends  # sooner than the overlap would
+
+
+def test_the_new_key_reaches_as_far_as_whoever_rotated(harbor: Agency, harriet: User, mallory: User) -> None:
+    old, _ = keys.make(harbor, harriet, "The board", ["read"])
+    new, _ = keys.rotate(old, mallory, DAY)
+    assert (new.agency, new.org, new.made_by) == (harbor, None, mallory)
+
+
+@pytest.mark.parametrize("ended", ["revoked", "expired", "replaced"])
+def test_what_has_ended_or_was_replaced_is_not_rotated(acme: Organization, alice: User, ended: str) -> None:
+    key, _ = made(acme, alice, expires_at=clock() + DAY)
+    match ended:
+        case "revoked":
+            keys.revoke(key, by=alice)
+        case "expired":
+            advance(DAY)
+        case "replaced":
+            keys.rotate(key, alice, timedelta(hours=1))
+    count = ApiKey.objects.count()
+    with pytest.raises(Refused) as refused:
+        keys.rotate(key, alice, DAY)
+    assert refused.value.code == ("key_replaced" if ended == "replaced" else "key_ended")
+    assert ApiKey.objects.count() == count
+
+
+def test_rotated_many_times_at_once_a_key_is_replaced_once(
+    fresh_database: str, acme: Organization, alice: User
+) -> None:
+    key, _ = made(acme, alice)
+
+    def rotate(_: int) -> str:
+        try:
+            return keys.rotate(key, alice, DAY)[0].prefix
+        except Refused as refused:
+            return refused.code
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = sorted(pool.map(rotate, range(8)))
+    assert answers[:7] == ["key_replaced"] * 7
+    assert ApiKey.objects.get(replaces=key).prefix == answers[7]
+
+
 # ------------------------------------------------------------------ the command
 
 
@@ -186,9 +254,18 @@ def test_the_command_makes_a_key_in_a_members_name(acme: Organization, mallory: 
     assert (key.made_by, key.expires_at) == (mallory, None)
 
 
+def test_the_command_makes_a_key_of_an_agencys_staff(harbor: Agency, harriet: User) -> None:
+    key = presented(command("--agency", "harbor", "--name", "The board", "--scope", "read"))
+    assert (key.agency, key.org, key.made_by) == (harbor, None, harriet)
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
+        (("--agency", "Nowhere", "--name", "x", "--scope", "read"), "no agency Nowhere"),
+        (("--agency", "Harbor", "--name", "x", "--scope", "read", "--by", "mallory@oxygen.example"), "not in Harbor"),
+        (("acme", "--agency", "Harbor", "--name", "x", "--scope", "read"), "not allowed with"),
+        (("--name", "x", "--scope", "read"), "is required"),
         (("nowhere", "--name", "x", "--scope", "read"), "no organization nowhere"),
         (("acme", "--name", "x", "--scope", "read", "--by", "mallory@oxygen.example"), "not in Acme"),
         (("acme", "--name", "x", "--scope", "read", "--by", "nobody@oxygen.example"), "not in Acme"),

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from copy import deepcopy
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import partial
 from uuid import UUID, uuid4
@@ -68,6 +68,7 @@ class Ledger(RuleBasedStateMachine):
         self.flying: dict[UUID, dict[int, int]] = {}  # run: {item in flight: its next attempt}
         self.begun: dict[UUID, int] = {}
         self.settled: dict[UUID, list[Settled]] = {}
+        self.past: list[tuple[datetime, books.TieOut]] = []
 
     @initialize(amounts=st.lists(gifts, min_size=4, max_size=8))
     def open(self, amounts: list[Decimal]) -> None:
@@ -280,6 +281,7 @@ class Ledger(RuleBasedStateMachine):
         assert (tie.available, tie.reserved, tie.captured) == (oracle.available, oracle.reserved, oracle.captured)
         for kind in ("granted", "expired", "clawed_back", "restored", "adjusted"):
             assert getattr(tie, kind) == oracle.total[kind]
+        self.past.append((clock(), tie))
 
     @invariant()
     def every_grant_is_the_oracles(self) -> None:
@@ -308,6 +310,11 @@ class Ledger(RuleBasedStateMachine):
             (each["tool"], each["byok"], each["outcome"]): [each["sum_credits"], each["sum_calls"]] for each in sums
         }
         assert booked == self.oracle.usage
+
+    def teardown(self) -> None:
+        """Whatever came after, the balance at each of its instants is what it was then."""
+        for at, was in self.past:
+            assert books.tie_out_at(self.org, at) == was, at
 
 
 def test_any_verbs_in_any_order_come_to_what_the_oracle_says(fresh_database: str, tally: Tally) -> None:

@@ -15,8 +15,9 @@ from django.core.management import call_command
 from django.core.management.base import CommandError
 from django.db import connection
 
-from billing import books, orgs
+from billing import books, keys, orgs
 from billing.models import Entry, Organization
+from oxygen_site.transactions import Refused
 from runs.management.demo import cast, story
 from runs.management.demo.story import Given, Opened, Started, Subscribed, Taken
 from runs.models import Attempt, Run, Tool
@@ -40,10 +41,17 @@ def short_past(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(story, "PACES", ONLY_ACME)
 
 
-def seeded() -> str:
+def seeded(*arguments: str) -> str:
     said = io.StringIO()
-    call_command("seed_demo", stdout=said, stderr=io.StringIO())
+    call_command("seed_demo", *arguments, stdout=said, stderr=io.StringIO())
     return said.getvalue()
+
+
+def key_for_the_command() -> str:
+    """Read the second of the two lines to paste."""
+    _, url, key = seeded("--url", "http://localhost:8123").rstrip().rsplit("\n", 2)
+    assert url.strip() == "export OXYGEN_API_URL=http://localhost:8123"
+    return key.strip().removeprefix("export OXYGEN_API_KEY=")
 
 
 def seconds_behind() -> int:
@@ -80,6 +88,12 @@ def test_a_week_is_lived_and_the_present_has_something_to_decide() -> None:
     seeded()
     assert time.monotonic() - began < 5
     assert (Run.objects.count(), Entry.objects.count()) == (runs, entries)
+
+    first, second = key_for_the_command(), key_for_the_command()
+    with pytest.raises(Refused, match="was revoked"):
+        keys.presented(f"Bearer {first}")
+    key = keys.presented(f"Bearer {second}")
+    assert (key.org, key.made_by, key.scopes) == (acme, alice, ["read", "run", "steer", "approve"])
 
 
 @pytest.mark.usefixtures("fresh_database", "short_past")

@@ -2,6 +2,7 @@
 
 import io
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.core.management import call_command
@@ -23,7 +24,7 @@ def imported(org: Organization, content: bytes, name: str = "Leads") -> Table:
 
 def test_a_file_becomes_a_table_with_its_rows_in_order(acme: Organization) -> None:
     table = imported(acme, 'company,city\nAcme,Łódź\n\n"Quay, side",\n'.encode())
-    assert table.row_count == 2
+    assert (table.row_count, table.fields) == (2, ["company", "city"])
     rows = Row.objects.filter(table=table).order_by("number")
     assert [(row.number, row.data) for row in rows] == [
         (1, {"company": "Acme", "city": "Łódź"}),
@@ -79,10 +80,27 @@ def test_more_than_a_table_holds_is_refused(
     assert (refused.value.code, refused.value.facts["line"]) == ("broken_csv", line)
 
 
-@pytest.mark.parametrize("name", ["", "   ", "x" * 121])
+@pytest.mark.parametrize("name", ["", "   ", "x" * 121, "a\0b", "\ud800"])
 def test_a_table_needs_a_name(acme: Organization, name: str) -> None:
     with pytest.raises(Refused, match="name"):
         imported(acme, b"a\n1\n", name)
+
+
+def test_a_table_takes_another_name_and_keeps_what_it_holds(acme: Organization) -> None:
+    table = imported(acme, b"a\n1\n")
+    assert tables.rename(table, " Spring  leads ").name == "Spring leads"
+    kept = Table.objects.get(id=table.id)
+    assert (kept.name, kept.fields, kept.rows.get().data) == ("Spring leads", ["a"], {"a": "1"})
+    with pytest.raises(Refused, match="name"):
+        tables.rename(table, " ")
+    assert Table.objects.get(id=table.id).name == "Spring leads"
+
+
+def test_rows_are_stored_as_they_are_read_a_batch_at_a_time(acme: Organization, django_assert_num_queries: Any) -> None:
+    sheet = tables.read_csv(io.BytesIO(b"a\n" + b"".join(b"%d\n" % n for n in range(4001))))
+    with django_assert_num_queries(1 + 1 + 3 + 1):  # the clock, the table, the batches, which transaction it was
+        table = tables.import_sheet(acme, "Long", sheet)
+    assert list(table.rows.order_by("number").values_list("data__a", flat=True)) == [str(n) for n in range(4001)]
 
 
 @pytest.mark.parametrize("file", sorted(DATA.glob("*.csv")), ids=lambda file: file.stem)

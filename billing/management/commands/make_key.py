@@ -1,4 +1,4 @@
-"""`manage.py make_key ORG --name NAME --scope SCOPE`, or `--agency NAME` for ORG: make an API key and print it, once."""
+"""`manage.py make_key ORG --name NAME --scope SCOPE`, or `--agency NAME`: make an API key and print it, once."""
 
 from argparse import ArgumentParser
 from datetime import timedelta

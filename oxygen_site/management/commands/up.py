@@ -132,7 +132,7 @@ class Command(BaseCommand):
             if not os.environ.get("STRIPE_SECRET_KEY"):
                 stripe = self._stripe()
             self._manage("sync_plans")
-            told = self._manage("seed_demo")
+            told = self._manage("seed_demo", "--url", f"http://localhost:{port}")
         if stripe:
             sandbox.register(stripe, f"http://{HOST}:{port}")
             if behind := moving.bring_together(stripe):
@@ -164,10 +164,10 @@ class Command(BaseCommand):
         }
         return base
 
-    def _manage(self, command: str) -> str:
+    def _manage(self, command: str, *arguments: str) -> str:
         """Run in a process of its own, so that Ctrl-C can end it anywhere; answer what it says on stdout."""
         process = subprocess.Popen(
-            [sys.executable, "manage.py", command],
+            [sys.executable, "manage.py", command, *arguments],
             cwd=settings.BASE_DIR,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

@@ -8,6 +8,7 @@ Stopped anywhere and started again it goes on from there; once lived, it is over
 import json
 import subprocess
 import sys
+from argparse import ArgumentParser
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -23,10 +24,10 @@ from django.contrib.auth.hashers import make_password
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 
-from billing import ledger, orgs
+from billing import keys, ledger, orgs
 from billing.cycles import credit_month
 from billing.jobs import expire_due
-from billing.models import Agency, Organization, Role, User
+from billing.models import Agency, ApiKey, Organization, Role, Scope, User
 from oxygen_site import clock
 from oxygen_site.transactions import Refused, intention
 from runs import accounts, lifecycle, tables, today, worker
@@ -51,7 +52,10 @@ PLACES = Decimal("0.0001")
 class Command(BaseCommand):
     help = "Fill an empty ledger with the demo's six weeks, and keep one run live."
 
-    def handle(self, *args: Any, **options: Any) -> None:
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--url", help="also make a key anew, and say how the oxygen command reaches Acme there")
+
+    def handle(self, *args: Any, url: str | None = None, **options: Any) -> None:
         if not settings.MOVABLE_CLOCK:
             raise CommandError("The demo needs OXYGEN_ENV=demo: its data and passwords are known to everybody.")
         acme = Organization.objects.filter(slug="acme").first()
@@ -65,6 +69,9 @@ class Command(BaseCommand):
         for person in cast.PEOPLE:
             self.stdout.write(f"  {person.email:24} {person.who}")
         self.stdout.write(f"  Everybody's password is {cast.PASSWORD}")
+        if url:
+            self.stdout.write(f"\nFor the oxygen command, as Alice at Acme:\n  export OXYGEN_API_URL={url}")
+            self.stdout.write(f"  export OXYGEN_API_KEY={_key_anew()}")
 
     def _live(self, begun: datetime) -> None:
         call_command("sync_catalog", stdout=StringIO())
@@ -117,6 +124,15 @@ def _people() -> None:
             User.objects.filter(pk=user.pk).update(password=hashed)
     agency, _ = Agency.objects.get_or_create(name=cast.AGENCY)
     agency.staff.set(User.objects.filter(email__in=cast.STAFF))
+
+
+def _key_anew() -> str:
+    """Make the key that is printed at each start; the one of the start before opens nothing any more."""
+    acme, alice = Organization.objects.get(slug="acme"), User.objects.get(email=cast.ACME.people[0])
+    name = "The demo's oxygen command"
+    for key in ApiKey.objects.filter(org=acme, name=name, revoked_at=None):
+        keys.revoke(key, alice)
+    return keys.make(acme, alice, name, [scope for scope in Scope.values if scope != Scope.ADMIN])[1]
 
 
 # ------------------------------------------------------------------ the providers of the demo's past
