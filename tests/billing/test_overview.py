@@ -176,7 +176,7 @@ def test_every_group_adds_up_to_the_same(read: Read, acme: Organization, group: 
     mix(acme)
     html = read("usage", range="30d", group=group, measure=measure)
     # 2 results of the 5 calls that did not fail before billing; 4.5 credits for 3 results
-    assert "All 6 4.5 60.0% 1.50" in words(html)
+    assert re.search(r"All 6 4.5 60.0% 1.50? ", words(html))
 
 
 def test_the_table_tells_share_success_and_what_a_result_cost(read: Read, acme: Organization) -> None:
@@ -372,7 +372,7 @@ def test_the_balance_over_time_ends_with_what_is_there_and_says_what_came(read: 
     clock.advance(timedelta(days=2))
     open_run(acme.pk, 10)
     html = words(read("usage", range="7d", course="1"))
-    assert re.search(r"Balance by day.*\w+ \d+ \w+ 10 85 ", html)
+    assert "10 85 " in html[html.index("Balance at the end of each day") :]
     assert "Given +100" in html
 
 
