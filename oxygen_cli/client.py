@@ -38,7 +38,11 @@ class Client:
         headers = {"Authorization": f"Bearer {settings.key}", "User-Agent": f"oxygen/{VERSION}", "Accept": JSON}
         if settings.org:
             headers["Oxygen-Organization"] = settings.org
-        for what, value in (("API key", settings.key), ("organization", settings.org), ("key", self.idempotency_key)):
+        for what, value in (
+            ("API key", settings.key),
+            ("organization", settings.org),
+            ("Idempotency-Key", self.idempotency_key),
+        ):
             if not all("!" <= sign <= "~" for sign in value):
                 detail = f"The {what} holds a space or another sign that no request can carry."
                 raise problems.ours("invalid_settings", "Unusable settings", detail, problems.USAGE)

@@ -102,7 +102,7 @@ def _commands(group: click.Group, path: str) -> Iterator[tuple[str, Command]]:
 
 def context_of(command: click.Command, path: str, width: int = 100) -> click.Context:
     """Stand where a command's help is asked for."""
-    settings = oxygen.context_settings | {"terminal_width": width}
+    settings = {**oxygen.context_settings, "terminal_width": width}
     return click.Context(command, click.Context(oxygen, info_name="oxygen", **settings), path.removeprefix("oxygen "))
 
 

@@ -90,7 +90,7 @@ def of_run(run: Run) -> Explanation:
     if run.status == Run.Status.PAUSED:
         return _paused(card, limits)
     if not run.is_open:
-        sentence = f"It has ended: {run.get_status_display()}."
+        sentence = f"It has ended: {run.get_status_display().lower()}."
         return Explanation(False, sentence, None, limits, None)
     return Explanation(run.status in Run.PAUSABLE, AT_WORK[Run.Status(run.status)], None, limits, None)
 

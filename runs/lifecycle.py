@@ -53,8 +53,8 @@ def create(
         column = _locked_column(table, fill if isinstance(fill, Column) else tables.column_for(table, fill))
         left = today.rows_to_fill(column).filter(**({} if rows is None else {"id__in": rows}))
         taken = list(left.values_list("id", flat=True)[:most])
-        facts = {"kind": kind_of(fill), "mode": mode, "name": name or f"{column.name}, {table.name}"}
-        run = _drafted(column, len(taken), capped, by, **facts)
+        named = name or f"{column.name}, {table.name}"
+        run = _drafted(column, len(taken), capped, by, kind=kind_of(fill), mode=mode, name=named)
         run.row_limit = limit
         if why := approval.reason(column.table.org, run.kind, run.to_hold, mode):
             if not approved and rows is None:
@@ -164,8 +164,7 @@ def continue_remaining(run: Run, *, cap: Decimal | str | None, by: User, key: Ap
         old = _locked(run, (Run.Status.PAUSED,), "continued")
         rows = list(old.items.filter(status=Item.Status.PENDING).order_by("number").values_list("row", flat=True))
         capped = None if old.is_smoke_test else exact_cap(cap)
-        facts = {"kind": old.kind, "mode": old.mode, "name": old.name}
-        new = _drafted(old.column, len(rows), capped, by, **facts, continues=old)
+        new = _drafted(old.column, len(rows), capped, by, kind=old.kind, mode=old.mode, name=old.name, continues=old)
         if why := approval.reason(old.org, new.kind, new.to_hold, new.mode):
             approval.require(old.org, by, key, why)
             new.approved_by = by

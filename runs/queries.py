@@ -263,7 +263,8 @@ def attention(org: Organization) -> list[RunCard]:
 
 def run_of(org: Organization, run: UUID) -> Run:
     """Read a run of an org. 404 where the org has none of that id. One query."""
-    return get_object_or_404(_runs(org).select_related("org", "column__table"), id=run)
+    whole = Run.objects.select_related("org", "table", "column__table", "member", "approved_by")
+    return get_object_or_404(whole, org=org, id=run)
 
 
 def runs_page(
@@ -288,7 +289,8 @@ def runs_page(
 
 def continued(runs: Sequence[Run]) -> dict[UUID, UUID]:
     """Say which of these runs was continued by which. One query."""
-    return dict(Run.objects.filter(continues__in=[run.id for run in runs]).values_list("continues", "id"))
+    later = Run.objects.filter(continues__in=[run.id for run in runs]).values_list("continues", "id")
+    return {old: new for old, new in later if old}
 
 
 def success_rates(org: Organization, runs: Sequence[Run]) -> dict[UUID, Decimal]:
@@ -363,8 +365,8 @@ def items_page(
 
 
 def _runs(org: Organization) -> QuerySet[Run]:
-    whole = Run.objects.select_related("table", "column", "member", "approved_by")
-    return whole.filter(org=org).fetch_mode(FETCH_RAISE)
+    shown = Run.objects.select_related("table", "column", "member", "approved_by")
+    return shown.filter(org=org).fetch_mode(FETCH_RAISE)
 
 
 def _cards(runs: Iterable[Run]) -> list[RunCard]:

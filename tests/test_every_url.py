@@ -16,7 +16,7 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from django.urls.converters import IntConverter
 
-from billing import orgs
+from billing import keys, orgs
 from billing.models import Agency, Organization, Role, User
 from runs.models import Run
 from tests.conftest import give, person
@@ -107,6 +107,8 @@ def world(harbor: Agency, harriet: User, globex: Organization, mallory: User) ->
         orgs.add_member(org, people[name], role)
     give(org, 100)
     run = start(org, people["member"], HUNTER, rows=5, cap=3)
+    for owned, maker in ((org, people["owner"]), (globex, mallory)):
+        keys.make(owned, maker, "A key", ["read"])
     clients = {"anonymous": Client()} | {name: Client() for name in people}
     for name, who in people.items():
         clients[name].force_login(who)
@@ -128,7 +130,7 @@ SITE = list(walk(get_resolver()))
 
 def address(name: str, org: Organization, run: Run) -> str:
     pattern = next(pattern for named, _, pattern in SITE if named == name)
-    known = {"slug": org.slug, "run_id": run.id}
+    known = {"slug": org.slug, "run_id": run.id, "key_id": org.keys.values_list("pk", flat=True)[0]}
     return reverse(name, kwargs={key: known[key] for key in ("slug", *pattern.pattern.converters) if key in known})
 
 
@@ -228,6 +230,20 @@ def test_who_is_not_signed_in_is_asked_to(name: str, client: Client) -> None:
     answer = client.get(reverse(name))
     assert answer.status_code == 302
     assert is_login(answer["Location"])
+
+
+def test_only_staff_enter_their_agencys_pages(world: World, harbor: Agency, harriet: User) -> None:
+    key, _ = keys.make(harbor, harriet, "The board", ["read"])
+    for name, role in product(sorted(OF_AN_AGENCY), world.clients):
+        url = reverse(name, args=[] if name == "billing:agency_keys" else [key.pk])
+        answer = world.clients[role].get(url)
+        says = f"{url} by {role}: {answer.status_code}"
+        if role == "anonymous":
+            assert is_login(answer["Location"]), says
+        elif role == "other agency":  # its own page, and no key of others
+            assert answer.status_code == (200 if name == "billing:agency_keys" else 404), says
+        else:
+            assert answer.status_code == (200 if role == "agency" else 404), says
 
 
 @pytest.mark.parametrize("name", sorted(WITH_THE_TOKEN))

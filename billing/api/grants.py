@@ -52,7 +52,7 @@ def list_grants(request: OrgRequest, is_open: Open = None, limit: Limit = 50, cu
     """
     # One query.
     place = read_cursor(request, "grants", cursor)
-    listed = statements.grants(request.org, is_open=is_open, after=place and UUID(place[0]), limit=limit)
+    listed = statements.grants(request.org, is_open=is_open, after=UUID(place[0]) if place else None, limit=limit)
     return Data(
         data=Grants(
             grants=list(map(_grant, listed.rows)),

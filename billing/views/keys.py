@@ -3,6 +3,7 @@
 The law: a key itself stands on one page only, the answer to the POST that made it, which nobody keeps.
 """
 
+from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
@@ -22,28 +23,36 @@ from oxygen_site.transactions import Refused
 
 type Request = OrgRequest | AgencyRequest
 type Owner = Organization | Agency
-PAGE, ASKED = ["GET", "HEAD", "POST"], ["GET", "HEAD", "POST"]
+METHODS = ["GET", "HEAD", "POST"]
 
 
-@require_http_methods(PAGE)
+@dataclass(frozen=True)
+class Made:
+    """A key with its secret, which not even a log of what a template was given would show."""
+
+    key: ApiKey
+    secret: str = field(repr=False)
+
+
+@require_http_methods(METHODS)
 @org_page(may="settings")
 def keys(request: OrgRequest) -> HttpResponse:
     return _keys(request, request.org)
 
 
-@require_http_methods(ASKED)
+@require_http_methods(METHODS)
 @org_page(may="settings")
 def revoke_key(request: OrgRequest, key_id: UUID) -> HttpResponse:
     return _revoke(request, _key(key_id, org=request.org))
 
 
-@require_http_methods(ASKED)
+@require_http_methods(METHODS)
 @org_page(may="settings")
 def rotate_key(request: OrgRequest, key_id: UUID) -> HttpResponse:
     return _rotate(request, _key(key_id, org=request.org))
 
 
-@require_http_methods(PAGE)
+@require_http_methods(METHODS)
 @agency_page
 def agency_keys(request: AgencyRequest) -> HttpResponse:
     """The keys of the agency that `agency` names, else of the first by name."""
@@ -54,13 +63,13 @@ def agency_keys(request: AgencyRequest) -> HttpResponse:
     return _keys(request, named[0])
 
 
-@require_http_methods(ASKED)
+@require_http_methods(METHODS)
 @agency_page
 def agency_revoke_key(request: AgencyRequest, key_id: UUID) -> HttpResponse:
     return _revoke(request, _key(key_id, agency__in=request.agencies))
 
 
-@require_http_methods(ASKED)
+@require_http_methods(METHODS)
 @agency_page
 def agency_rotate_key(request: AgencyRequest, key_id: UUID) -> HttpResponse:
     return _rotate(request, _key(key_id, agency__in=request.agencies))
@@ -141,8 +150,7 @@ def _show(
         "asked": asked.cleaned_data,
         "listed": listed,
         "older_url": listed.older and _list_url(of, before=listed.older),
-        "made": made and made[0],
-        "secret": made and made[1],
+        "made": made and Made(*made),
         "api_url": request.build_absolute_uri("/").rstrip("/"),
     }
     answer = page(request, "billing/keys.html", context, fragment="list", status=status)

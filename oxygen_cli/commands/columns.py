@@ -95,7 +95,7 @@ def run_capability(
 
     The column is made where the table has none yet.
     """
-    body = {"table": table, "capability": capability, "limit": limit, "mode": mode}
+    body: dict[str, Any] = {"table": table, "capability": capability, "limit": limit, "mode": mode}
     body |= {"max_credits": max_credits, "approved": approved, "name": name}
     return watch.started(session, session.api.write("POST", "/runs", body), background)
 

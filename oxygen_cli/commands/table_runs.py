@@ -1,6 +1,7 @@
 """`oxygen table-runs`: start a run and steer it, without waiting for anything."""
 
 from decimal import Decimal
+from typing import Any
 from urllib.parse import quote
 
 import click
@@ -34,7 +35,7 @@ def create(
     """Start a run over the rows that are not filled, and leave it to itself."""
     if bool(column) == bool(capability):
         raise refuse_usage("Give either --column or --capability.")
-    body = {"table": table, "column": column, "capability": capability, "limit": limit, "mode": mode}
+    body: dict[str, Any] = {"table": table, "column": column, "capability": capability, "limit": limit, "mode": mode}
     body |= {"max_credits": max_credits, "approved": approved, "name": name}
     session.show(session.api.write("POST", "/runs", body), receipts.run)
 

@@ -160,7 +160,7 @@ def list_runs(
     page = queries.runs_page(
         request.org, before=UUID(place[0]) if place else None, status=status, table=table, size=limit
     )
-    following = page.next and write_cursor(request, "runs", [page.next])
+    following = write_cursor(request, "runs", [page.next]) if page.next else None
     return Data(data=Runs(runs=runs_shown(request.org, page.cards), next_cursor=following))
 
 

@@ -182,7 +182,7 @@ def _person(user: User) -> Person:
 
 
 def calibrated(known: Calibration | None) -> Calibrated | None:
-    return known and Calibrated.model_validate(known, from_attributes=True)
+    return Calibrated.model_validate(known, from_attributes=True) if known else None
 
 
 # ------------------------------------------------------------------ its items

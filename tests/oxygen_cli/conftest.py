@@ -5,15 +5,17 @@ import json
 import os
 import pty
 import select
+import signal
 import struct
 import subprocess
 import sys
 import termios
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, urlsplit
 
@@ -146,8 +148,13 @@ class Oxygen:
             "OXYGEN_API_KEY": KEY,
         }
 
-    def __call__(self, *arguments: str, input: str = "", **env: str | None) -> subprocess.CompletedProcess[str]:  # noqa: A002
-        whole = {name: value for name, value in (self.env | env).items() if value is not None}
+    def __call__(
+        self,
+        *arguments: str,
+        input: str = "",
+        env: Mapping[str, str | None] = MappingProxyType({}),  # noqa: A002
+    ) -> subprocess.CompletedProcess[str]:
+        whole = {name: value for name, value in {**self.env, **env}.items() if value is not None}
         return subprocess.run(
             [*self.command, *arguments],
             cwd=self.home,
@@ -158,30 +165,40 @@ class Oxygen:
             timeout=60,
         )
 
-    def json(self, *arguments: str, **env: str | None) -> Any:
-        done = self(*arguments, "--json", **env)
+    def json(self, *arguments: str) -> Any:
+        done = self(*arguments, "--json")
         assert done.returncode == 0, done.stderr
         assert done.stderr == ""
         return json.loads(done.stdout)
 
-    def on_a_terminal(self, *arguments: str, columns: int = 60, keys: str = "", **env: str) -> "Terminal":
-        return Terminal([*self.command, *arguments], self.home, self.env | env, columns, keys)
+    def on_a_terminal(
+        self, *arguments: str, columns: int = 60, env: Mapping[str, str] = MappingProxyType({})
+    ) -> "Terminal":
+        return Terminal([*self.command, *arguments], self.home, {**self.env, **env}, columns)
+
+
+def heeds_ctrl_c() -> None:
+    """Give a new process the signal back that a suite in the background goes without."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def _at_the_terminal() -> None:
+    heeds_ctrl_c()
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 
 class Terminal:
     """The command with a terminal as its stdin, stdout and stderr."""
 
-    def __init__(self, command: list[str], home: Path, env: dict[str, str], columns: int, keys: str) -> None:
+    def __init__(self, command: list[str], home: Path, env: dict[str, str], columns: int) -> None:
         self.master, inner = pty.openpty()
         fcntl.ioctl(inner, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
         self.process = subprocess.Popen(
             command, cwd=home, env=env, stdin=inner, stdout=inner, stderr=inner, start_new_session=True,
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0) and None,
+            preexec_fn=_at_the_terminal,
         )  # fmt: skip
         os.close(inner)
         self.shown = ""
-        if keys:
-            os.write(self.master, keys.encode())
 
     def until(self, words: str, seconds: float = 20) -> "Terminal":
         """Read until these words are shown."""

@@ -77,7 +77,7 @@ def test_a_read_asks_its_operation(
     plural = {"usage": "entries", "ledger": "entries", "history": "events"}.get(
         path.split("/")[-1], path.split("/")[-1]
     )
-    lists = {plural: []} if plural.isalpha() else {}
+    lists: dict[str, Any] = {plural: []} if plural.isalpha() else {}
     run = a_run() if "/runs/" in path else {}
     shape = run | one(groups=[], by="tool", available=1, reserved=0, captured=0) | lists
     server.says(f"GET {path}", data(shape))

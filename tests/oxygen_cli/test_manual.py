@@ -51,10 +51,10 @@ def test_a_shell_is_taught_the_commands(oxygen: Oxygen, shell: str) -> None:
 
 def test_a_shell_that_was_taught_completes(oxygen: Oxygen) -> None:
     asked = {"_OXYGEN_COMPLETE": "bash_complete", "COMP_WORDS": "oxygen table-runs c", "COMP_CWORD": "2"}
-    assert oxygen(**asked).stdout.split() == ["plain,cancel", "plain,continue", "plain,create"]
+    assert oxygen(env=asked).stdout.split() == ["plain,cancel", "plain,continue", "plain,create"]
 
 
 def test_help_needs_neither_network_nor_key(oxygen: Oxygen) -> None:
-    done = oxygen("billing", "--help", OXYGEN_API_URL=None, OXYGEN_API_KEY=None)
+    done = oxygen("billing", "--help", env={"OXYGEN_API_URL": None, "OXYGEN_API_KEY": None})
     assert done.returncode == 0
     assert "balance" in done.stdout

@@ -12,6 +12,9 @@ from tests.oxygen_cli.conftest import BALANCE, Oxygen, Server, a_run, data
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
 
 
+NO_COLORS: list[dict[str, str]] = [{}, {"NO_COLOR": "1"}]
+
+
 def lines(text: str) -> list[str]:
     return ESCAPES.sub("", text).splitlines()
 
@@ -72,7 +75,7 @@ def test_in_a_pipe_each_row_is_a_line_without_colours(oxygen: Oxygen, server: Se
 
 def test_a_terminal_gets_colours_unless_no_color_is_set(oxygen: Oxygen, server: Server) -> None:
     server.says("GET /runs/r1", data(a_run("failed")))
-    coloured, bare = (oxygen.on_a_terminal("runs", "get", "r1", **env) for env in ({}, {"NO_COLOR": "1"}))
+    coloured, bare = (oxygen.on_a_terminal("runs", "get", "r1", env=env) for env in NO_COLORS)
     assert (coloured.end(), bare.end()) == (0, 0)
     assert "\x1b[31mfailed" in coloured.shown
     assert not re.search(r"\x1b\[3\d", bare.shown)

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from tests.oxygen_cli.conftest import HANGS_UP, SILENT, Oxygen, Server, a_run, data
+from tests.oxygen_cli.conftest import HANGS_UP, SILENT, Oxygen, Server, a_run, data, heeds_ctrl_c
 from tests.oxygen_cli.test_shown import lines
 
 ID = a_run()["id"]
@@ -79,7 +79,9 @@ def test_a_run_that_has_not_changed_is_asked_for_by_its_tag(oxygen: Oxygen, serv
 def interrupted(oxygen: Oxygen, server: Server, command: list[str], asked: int) -> tuple[int, str, str]:
     """Start a command, and press Ctrl-C once it has asked the server so often."""
     pipe = subprocess.PIPE
-    process = subprocess.Popen(command, cwd=oxygen.home, env=oxygen.env, stdout=pipe, stderr=pipe, text=True)
+    process = subprocess.Popen(
+        command, cwd=oxygen.home, env=oxygen.env, stdout=pipe, stderr=pipe, text=True, preexec_fn=heeds_ctrl_c
+    )
     deadline = time.monotonic() + 20
     while len(server.asked) < asked and time.monotonic() < deadline:
         time.sleep(0.05)

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 import pytest
@@ -142,7 +142,9 @@ def test_twenty_calls_are_a_day_and_the_next_begins_at_the_orgs_midnight(
     assert smoke_tests.quota(acme, clock()).used == 18
     with refusal("smoke_test_limit") as refused:
         smoked(column, alice)
-    midnight = refused.value.facts["resets_at"].astimezone(acme.tz)
+    resets_at = refused.value.facts["resets_at"]
+    assert isinstance(resets_at, datetime)
+    midnight = resets_at.astimezone(acme.tz)
     assert (refused.value.facts["used"], midnight.hour, midnight.minute) == (18, 0, 0)
     assert "2 are left" in refused.value.message
     assert "Europe/Lisbon" in refused.value.message
