@@ -17,8 +17,9 @@ from django.db.models import Max, Min, QuerySet, Sum
 from billing import usage
 from billing.books import TieOut
 from billing.models import Account, Entry, Grant, Organization
-from billing.spans import Span, midnight
+from billing.spans import Span
 from billing.wanted import place
+from oxygen_site import clock
 
 MOST_MOVES = 20_000
 MOST_GRANTS = 400
@@ -83,12 +84,13 @@ class Course:
 
 
 def read(org: Organization, span: Span, now: datetime, ties: TieOut) -> Course:
-    """Read the days of a span, and at least a week of them, back from the tie-out of now. Six queries."""
+    """Read the days of a span, and at least a week of them, back from the tie-out of now. Seven queries."""
     first, today = min(span.first, span.last - timedelta(days=LEAST_DAYS - 1)), now.astimezone(org.tz).date()
     days = [first + timedelta(days=n) for n in range((today - first).days + 1)]
     newest = Account.objects.values_list("account_seq", flat=True).get(org=org.pk)
-    moves = Entry.objects.filter(org=org.pk, account_seq__gt=newest - MOST_MOVES, at__gte=midnight(first, org.tz))
-    moves = moves.annotate(place=place([midnight(day, org.tz) for day in days]))
+    edges = clock.day_starts(days, org.zone)
+    moves = Entry.objects.filter(org=org.pk, account_seq__gt=newest - MOST_MOVES, at__gte=edges[0])
+    moves = moves.annotate(place=place(edges))
     moved = _moved(moves, days)
     available = _available(org, moved, days, ties.available)
     marks, captured = _marks(org, moves, days, moved), usage.captured_by_day(org, first)

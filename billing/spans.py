@@ -1,19 +1,21 @@
-"""Spans of whole days in an organization's own zone, and the buckets that a chart cuts them in. Pure, but for `span`.
+"""Spans of whole days in an organization's own zone, and the buckets that a chart cuts them in.
 
 The law: a span is exactly its buckets, one after the other, and its days are those of the ledger's rollups, also where
-clocks are changed. A day begins at the first instant that is of it; its hours are counted from there, so that a day of
-23 or 25 hours has as many.
+clocks are changed. When a day begins is asked of the database, which cuts the rollups: its book of zones may be of
+another year than Python's. Hours are counted from the beginning of their day: one of 23 or 25 hours has as many.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, datetime, timedelta
 from functools import cached_property
+from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 from billing import plans
 from billing.cycles import credit_month
 from billing.models import Organization, Subscription
+from oxygen_site import clock
 
 RANGES = {"cycle": "This cycle", "7d": "7 days", "30d": "30 days", "90d": "90 days", "last": "Last cycle"}
 MOST_DAYS = 400  # read at once
@@ -24,30 +26,29 @@ A_DAY, AN_HOUR = timedelta(days=1), timedelta(hours=1)
 
 @dataclass(frozen=True)
 class Bucket:
-    """The instants [start, end) of one bar: an hour, a day, or the days from `first` to `last`."""
+    """What one bar is of: the days from `first` to `last`, or of one day an hour, from `start` on."""
 
     unit: str
-    start: datetime
-    end: datetime
     first: date
     last: date
+    start: datetime | None = None
 
     @property
     def key(self) -> str:
         """What the page's URL says of it."""
-        if self.unit == "hour":
+        if self.start:
             return f"{self.start:%Y%m%dT%H%MZ}"
         return self.first.isoformat() if self.unit == "day" else f"{self.first} {self.last}"
 
     def label(self, zone: ZoneInfo) -> str:
         """Write its beginning, short, for the axis."""
-        if self.unit == "hour":
+        if self.start:
             return f"{self.start.astimezone(zone):%H:%M}"
         return f"{self.first:%b %Y}" if self.unit == "month" else f"{self.first:%-d %b}"
 
     def name(self, zone: ZoneInfo) -> str:
         """Write what it is, in full."""
-        if self.unit == "hour":
+        if self.start:
             return f"{self.start.astimezone(zone):%a %-d %b, %H:%M}"
         if self.unit == "day":
             return f"{self.first:%a %-d %b %Y}"
@@ -86,23 +87,31 @@ class Span:
     def buckets(self) -> list[Bucket]:
         return list(self._hours() if self.unit == "hour" else self._days())
 
+    @property
+    def edges(self) -> list[datetime]:
+        """The instants at which the buckets begin. One query."""
+        if self.unit == "hour":
+            return [bucket.start for bucket in self.buckets if bucket.start]
+        return clock.day_starts([bucket.first for bucket in self.buckets], self.zone.key)
+
     def instants(self, day: date | None = None) -> tuple[datetime, datetime]:
-        """The span, or one day of it, as instants [start, end)."""
+        """The span, or one day of it, as instants [start, end). One query."""
         first, last = (day, day) if day else (self.first, self.last)
-        return midnight(first, self.zone), midnight(last + A_DAY, self.zone)
+        start, end = clock.day_starts([first, last + A_DAY], self.zone.key)
+        return start, end
 
     def _hours(self) -> Iterator[Bucket]:
-        for day in self.days:
-            start, end = self.instants(day)
+        starts = clock.day_starts([*self.days, self.last + A_DAY], self.zone.key)
+        for day, (start, end) in zip(self.days, pairwise(starts), strict=True):
             while start < end:
-                yield Bucket("hour", start, min(start + AN_HOUR, end), day, day)
+                yield Bucket("hour", day, day, start)
                 start += AN_HOUR
 
     def _days(self) -> Iterator[Bucket]:
         first = self.first
         while first <= self.last:
             last = min(_last_of(self.unit, first), self.last)
-            yield Bucket(self.unit, midnight(first, self.zone), midnight(last + A_DAY, self.zone), first, last)
+            yield Bucket(self.unit, first, last)
             first = last + A_DAY
 
 
@@ -131,11 +140,6 @@ def month_before(org: Organization, live: Subscription | None, start: datetime) 
     """Say when the credit month began that ended at `start`."""
     paid = live is not None and live.status in Subscription.PAID_FOR
     return credit_month(start if paid else org.created_at, start - timedelta(microseconds=1))[0]
-
-
-def midnight(day: date, zone: ZoneInfo) -> datetime:
-    """Give the instant a day begins at. Where a zone skips its midnight, that is the first instant after it."""
-    return datetime.combine(day, time.min, zone).astimezone(UTC)
 
 
 def _last_of(unit: str, first: date) -> date:

@@ -120,7 +120,7 @@ def _of_entries(org: Organization, span: Span, wanted: Wanted, by: str, whole: b
         raise TooMany(settled)
     start, end = span.instants()
     entries = replace(wanted, start=start, end=end).entries(org)
-    edges = [start] if whole else [bucket.start for bucket in span.buckets]
+    edges = [start] if whole else span.edges
     column = OF_TOOLS.get(by, "source")
     rows = (
         entries.annotate(place=place(edges))

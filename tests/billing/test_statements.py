@@ -10,6 +10,7 @@ import pytest
 
 from billing import books, ledger, statements
 from billing.models import Account, Entry, Organization
+from billing.wanted import Wanted
 from oxygen_site.clock import advance, clock, new_id
 from tests import effort
 from tests.billing import moves

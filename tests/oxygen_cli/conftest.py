@@ -152,7 +152,7 @@ class Oxygen:
         self,
         *arguments: str,
         input: str = "",
-        env: Mapping[str, str | None] = MappingProxyType({}),  # noqa: A002
+        env: Mapping[str, str | None] = MappingProxyType({}),
     ) -> subprocess.CompletedProcess[str]:
         whole = {name: value for name, value in {**self.env, **env}.items() if value is not None}
         return subprocess.run(
