@@ -26,7 +26,7 @@ GROUPS = {
 MEASURES = {"credits": "Credits", "calls": "Calls"}
 COLOURS = 5
 CENT = Decimal("0.01")
-SHOWN = 12  # rows of the table, before the others are one
+SHOWN = 10  # rows of the table, before the others are one
 
 
 @dataclass(frozen=True)

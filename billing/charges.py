@@ -1,4 +1,4 @@
-"""The calls that an org's page lists: charged, free or given back; fifty a page, or all in a file. Reads only.
+"""The calls that an org's page lists: charged, free or given back; twenty a page, or all in a file. Reads only.
 
 The law: page, count and file are of the same calls. A file is read page by page, each in a statement of its own, so
 that it may be of any size and take any time: it holds one page in memory, and no snapshot while it is fetched. What
@@ -16,7 +16,7 @@ from billing.models import Entry, Organization
 from billing.spans import Span
 from billing.wanted import Keyset, Wanted
 
-PAGE = 50
+PAGE = 20  # fewer than other lists: it is one piece of a page with many, which stays light
 AT_ONCE = 2000  # of a file
 HEAD = (*("timestamp", "run", "item", "attempt", "provider", "tool", "mode", "outcome", "kind", "credits", "cost"),)
 
