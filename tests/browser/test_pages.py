@@ -190,7 +190,7 @@ def test_a_card_that_cannot_be_loaded_says_so_and_keeps_what_it_shows(
     page.context.set_offline(True)
     page.get_by_role("link", name="90 days").click()
     expect(page.locator("#usage .failure")).to_contain_text("may be old")
-    expect(page.locator("#usage .chart")).to_be_visible()
+    expect(page.locator("[data-chart=usage]")).to_be_visible()
     assert all(said.startswith(("Failed to load resource", "htmx:")) for said in complaints), complaints
     complaints.clear()
 

@@ -151,7 +151,7 @@ class Oxygen:
     def __call__(
         self,
         *arguments: str,
-        input: str = "",
+        input: str = "",  # noqa: A002 - as subprocess calls it
         env: Mapping[str, str | None] = MappingProxyType({}),
     ) -> subprocess.CompletedProcess[str]:
         whole = {name: value for name, value in {**self.env, **env}.items() if value is not None}
