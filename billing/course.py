@@ -12,7 +12,7 @@ from decimal import Decimal
 from functools import cached_property
 from typing import Any
 
-from django.db.models import Max, Min, QuerySet, Sum
+from django.db.models import Max, Min, Sum
 
 from billing import usage
 from billing.books import TieOut
@@ -89,7 +89,7 @@ def read(org: Organization, span: Span, now: datetime, ties: TieOut) -> Course:
     days = [first + timedelta(days=n) for n in range((today - first).days + 1)]
     newest = Account.objects.values_list("account_seq", flat=True).get(org=org.pk)
     edges = clock.day_starts(days, org.zone)
-    moves = Entry.objects.filter(org=org.pk, account_seq__gt=newest - MOST_MOVES, at__gte=edges[0])
+    moves: Any = Entry.objects.filter(org=org.pk, account_seq__gt=newest - MOST_MOVES, at__gte=edges[0])
     moves = moves.annotate(place=place(edges))
     moved = _moved(moves, days)
     available = _available(org, moved, days, ties.available)
@@ -115,7 +115,7 @@ class Moved:
     amount: Decimal
 
 
-def _moved(moves: QuerySet[Entry], days: list[date]) -> list[Moved]:
+def _moved(moves: Any, days: list[date]) -> list[Moved]:
     rows = moves.values_list("place", "kind").annotate(Min("account_seq"), Max("account_seq"), Sum("amount")).order_by()
     return [Moved(days[n - 1], *figures) for n, *figures in rows]
 
@@ -128,14 +128,14 @@ def _available(org: Organization, moved: list[Moved], days: list[date], now: Dec
     before = min((move.first_seq for move in moved), default=0) - 1
     entries = Entry.objects.filter(org=org.pk, account_seq__in=[before, *last.values()])
     after = dict(entries.values_list("account_seq", "available_after"))
-    available = after.get(before, ZERO) if moved else now
+    available = after.get(before) or ZERO if moved else now
     ends = {}
     for day in days:
-        ends[day] = available = after[last[day]] if day in last else available
+        ends[day] = available = after[last[day]] or ZERO if day in last else available
     return ends
 
 
-def _marks(org: Organization, moves: QuerySet[Entry], days: list[date], moved: list[Moved]) -> dict[date, list[Mark]]:
+def _marks(org: Organization, moves: Any, days: list[date], moved: list[Moved]) -> dict[date, list[Mark]]:
     """What came and went by day: of grants by their source, of the rest by kind."""
     given = moves.filter(kind=Entry.Kind.GRANTED).order_by("-account_seq").values_list("place", "source", "amount")
     grants = list(given[:MOST_GRANTS])

@@ -13,9 +13,10 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from billing import charges, usage
+from billing import charges, spans, usage
 from billing.models import Entry, Organization, Reservation, Role, User
 from billing.orgs import add_member
+from billing.wanted import Wanted
 from oxygen_site import clock
 from tests.billing.moves import MEMBER, attempt, open_run, settle
 from tests.conftest import give, person
@@ -317,6 +318,19 @@ def test_the_file_holds_exactly_the_filtered_calls_in_the_pages_order(
     assert len(table(client, range="30d", mode="byok", outcome="no_result")) == 1
     run = rows[0]["run"]
     assert [row["item"] for row in table(client, range="30d", run=run)] == [str(n) for n in range(9, 0, -1)]
+
+
+def test_the_file_is_read_as_it_goes_out_a_page_at_a_time(
+    acme: Organization, monkeypatch: pytest.MonkeyPatch, django_assert_num_queries: Any
+) -> None:
+    monkeypatch.setattr(charges, "AT_ONCE", 4)
+    spend(acme, 1, calls=9)
+    span = spans.span("7d", acme, clock.clock())
+    lines = charges.lines(acme, charges.Part(*span.instants(), span), Wanted(), acme.tz)
+    with django_assert_num_queries(1):
+        assert len([next(lines) for _ in range(4)]) == 4
+    with django_assert_num_queries(2):
+        assert len(list(lines)) == 5
 
 
 def test_the_page_leads_to_the_file_of_what_it_shows(read: Read, acme: Organization) -> None:
