@@ -11,6 +11,7 @@ from billing import access, balance, breakdown, charges, charts, course, notices
 from billing.access import OrgRequest, org_page
 from billing.breakdown import Breakdown, Group
 from billing.forms import OverviewFilter
+from billing.models import Organization
 from oxygen_site.clock import clock
 from oxygen_site.htmx import page
 from oxygen_site.transactions import one_snapshot
@@ -46,7 +47,7 @@ def overview(request: OrgRequest) -> HttpResponse:
         "asked": asked,
         "span": span,
         "filtered": any(asked[name] for name in form.FILTERS),
-        "labels": lazy(lambda: _labels(asked, used)),
+        "labels": lazy(lambda: _labels(org, asked, used)),
         "choices": lazy(lambda: usage.choices(org, span)),
         "notices": lazy(lambda: _notices(request, stands)),
         "balance": stands,
@@ -71,11 +72,11 @@ def _sparks(used: Breakdown, *, every: bool) -> list[tuple[Group, str]]:
     return [(group, charts.spark(group.measured)) for group in (used.groups if every else used.named)]
 
 
-def _labels(asked: dict[str, Any], used: Breakdown) -> dict[str, str]:
+def _labels(org: Organization, asked: dict[str, Any], used: Breakdown) -> dict[str, str]:
     """What groups and filters are called, where their ids do not say it; runs and providers name theirs themselves."""
-    of_group = used.keys if used.by == "member" else []
-    members = {*of_group, *([str(asked["member"])] if asked["member"] else [])}
-    names = usage.members(members) if members else {}
+    names = usage.members(used.keys) if used.by == "member" else {}
+    if asked["member"]:  # whoever it is: only the org's own people are named
+        names |= {user.pk: str(user) for user in access.people_of(org).filter(pk=asked["member"])}
     return usage.MODES | usage.OUTCOMES | {str(id): name for id, name in names.items()}
 
 

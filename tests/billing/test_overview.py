@@ -210,6 +210,13 @@ def test_filters_combine_and_each_comes_off_by_itself(read: Read, acme: Organiza
         assert f'href="?{left}#usage"'.replace("&", "&amp;") in html, off
 
 
+def test_who_is_not_of_the_org_is_not_named(read: Read, acme: Organization, mallory: User, alice: User) -> None:
+    mix(acme)
+    assert "Mallory" not in read("usage", member=str(mallory.pk))
+    assert "One member" in read("usage", member=str(mallory.pk))
+    assert "Alice" in read("usage", member=str(alice.pk))
+
+
 def test_one_run_is_found_by_its_id(read: Read, acme: Organization) -> None:
     mix(acme)
     spend(acme, 3)
@@ -300,7 +307,7 @@ def test_the_least_and_the_most_credits_are_shown_as_they_are(read: Read, acme: 
 def table(client: Client, **query: Any) -> list[dict[str, str]]:
     answer = client.get("/orgs/acme/billing/usage.csv", query)
     assert answer["Content-Type"] == "text/csv; charset=utf-8"
-    return list(DictReader(StringIO(b"".join(answer.streaming_content).decode())))  # type: ignore[arg-type]
+    return list(DictReader(StringIO(answer.getvalue().decode())))
 
 
 def test_the_file_holds_exactly_the_filtered_calls_in_the_pages_order(

@@ -50,6 +50,11 @@ def test_groups_and_filters_go_into_the_address_and_back_leads_back(window: Open
     page.go_back()
     expect(page.locator("#chips")).to_have_count(0)
     expect(page.locator("#by-h")).to_have_text("By tool")
+    page.get_by_role("link", name="Filter").click()
+    page.get_by_label("Outcome").select_option("succeeded")
+    page.get_by_role("button", name="Show").click()
+    expect(page.locator("#chips .chip")).to_contain_text(["Found"])
+    assert page.url.endswith("?range=7d&group=tool&outcome=succeeded")
 
 
 def test_without_scripts_the_form_filters_and_tables_stand_in_for_charts(window: Open, alice: User, busy: Run) -> None:
