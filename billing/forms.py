@@ -88,7 +88,8 @@ class OverviewFilter(forms.Form):
 class OrganizationForm(forms.Form):
     name = forms.CharField(max_length=120, label="Name")
     zone = forms.ChoiceField(
-        choices=[(zone, zone) for zone in sorted(available_timezones())],
+        # "localtime" is whatever this machine is set to, which the database does not know.
+        choices=[(zone, zone) for zone in sorted(available_timezones() - {"localtime"})],
         initial="UTC",
         label="Time zone",
         help_text="Days on the billing page begin at midnight there.",
