@@ -1,13 +1,16 @@
 """What an org has, holds and spends, and for how long it lasts. Reads only; for pages, the API and the runs' pages."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from itertools import takewhile
+from uuid import UUID
 
-from billing import books, charts, plans, runway, spans, usage
-from billing.models import Entry, Grant, Organization
+from django.db.models import Sum
+
+from billing import books, charts, plans, runway, usage
+from billing.models import Entry, Grant, Organization, UsageByTool
 from billing.runway import Runway, Store
 
 NEXT_GRANTS = 4
@@ -109,7 +112,7 @@ def read(org: Organization, now: datetime) -> Balance:
     """Read an org's balance. Nine queries at most."""
     standing, tie_out = plans.read(org, now), books.tie_out(org.pk)
     since, following, today = (at.astimezone(org.tz).date() for at in (*standing.month, now))
-    earlier = spans.month_before(org, standing.subscription, standing.month[0]).astimezone(org.tz).date()
+    earlier = plans.month_before(org, standing.subscription, standing.month[0])[0].astimezone(org.tz).date()
     month, before = _captured(org, since, earlier, today)
     grants = Grant.objects.filter(org=org.pk, open=True).order_by("expires_at", "effective_at", "key")[:MOST_GRANTS]
     open_grants, pace, refill = list(grants), usage.pace(org, today), standing.next_refill(now)
@@ -148,6 +151,20 @@ def _stores(org: Organization, available: Decimal, grants: list[Grant], refill: 
         for at in refill.times(13):
             expires, comes = (each.astimezone(org.tz).date() for each in (refill.expiry(at), at))
             yield Store(refill.credits, expires, comes)
+
+
+def paces(orgs: Collection[Organization], now: datetime) -> dict[UUID, Decimal | None]:
+    """Average what each org captured a day, as `usage.pace` does, for many at once. One query; none for none."""
+    if not orgs:
+        return {}
+    todays = {org.pk: now.astimezone(org.tz).date() for org in orgs}
+    week = timedelta(days=7)
+    since = UsageByTool.objects.filter(org__in=todays, day__gte=min(todays.values()) - week, credits__gt=0)
+    active: dict[UUID, list[Decimal]] = {org: [] for org in todays}
+    for org, day, credits in since.values_list("org", "day").annotate(Sum("credits")):
+        if todays[org] - week <= day < todays[org]:
+            active[org].append(credits)
+    return {org: sum(days, Decimal(0)) / 7 if len(days) >= 3 else None for org, days in active.items()}
 
 
 def _course(org: Organization, since: date, today: date) -> list[Decimal]:

@@ -8,12 +8,13 @@ numbered from 0; what each is called, and what the page's URL says of it, stands
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime, timedelta
 from decimal import ROUND_CEILING, Decimal
 from typing import Any
 
 from billing.breakdown import Breakdown
 from billing.course import Course
+from billing.models import Grant
 from billing.templatetags.credits import credits, places
 
 HEIGHT, SLOT, BAR = 226, 100, 72  # of the plot, of one slot and of its bar, in the units of the plot's viewBox
@@ -21,6 +22,7 @@ TOP, BOTTOM, LEFT = 8, 26, 44  # the plot within the chart, in pixels; app.css s
 TICKS = 4
 SHIFT = Decimal("0.5")
 DRILLS = {"day": "day", "hour": "hour"}  # the page's parameters that a bar sets; of longer ones it is their days
+A_SECOND = timedelta(seconds=1)
 
 
 @dataclass(frozen=True)
@@ -248,6 +250,67 @@ def burn(course: list[Decimal], days: int, pace: Decimal | None) -> BurnChart:
         ahead_area=f"{edge},60 {now} {end} 1000,60" if left is not None else "",
         left=left,
     )
+
+
+@dataclass(frozen=True)
+class LifeLine:
+    """A grant on the common line of time, and what became of its credits; all as shares of a width."""
+
+    grant: Grant
+    number: int | None  # in the order of use; None once it is over
+    x: Decimal
+    width: Decimal
+    lived: Decimal
+    captured: Decimal
+    drawn: Decimal
+    left: Decimal
+
+    @property
+    def to_left(self) -> Decimal:
+        """Where what is left begins."""
+        return self.captured + self.drawn
+
+
+@dataclass(frozen=True)
+class LifeLines:
+    first: datetime
+    last: datetime
+    now: Decimal
+    lines: list[LifeLine]
+
+
+def life_lines(grants: list[Grant], now: datetime, number: int | None = None) -> LifeLines | None:
+    """Draw the lives of grants on one line of time, from the first's beginning to the last's end."""
+    if not grants:
+        return None
+    first = min(now, *(grant.effective_at for grant in grants))
+    last = max(now, *(grant.expires_at for grant in grants))
+
+    whole = max(_seconds(first, last), Decimal(1))
+
+    def share(at: datetime) -> Decimal:
+        return _seconds(first, min(max(at, first), last)) / whole
+
+    lines = []
+    for n, grant in enumerate(grants):
+        x, end = share(grant.effective_at), share(grant.expires_at)
+        lines.append(
+            LifeLine(
+                grant=grant,
+                number=None if number is None else number + n,
+                x=x,
+                width=max(end - x, Decimal(0)),
+                lived=max(min(share(now), end) - x, Decimal(0)),
+                captured=grant.burned / grant.amount,
+                drawn=grant.drawn / grant.amount,
+                left=grant.remaining / grant.amount,
+            )
+        )
+    return LifeLines(first, last, share(now), lines)
+
+
+def _seconds(start: datetime, end: datetime) -> Decimal:
+    return Decimal((end - start) // A_SECOND)
 
 
 def scale(most: Decimal) -> tuple[Decimal, Decimal]:

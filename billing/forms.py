@@ -1,17 +1,18 @@
-"""What people send: the filters in a page's URL, the form of a new organization, what is wished on the plan's."""
+"""What people send: the filters in a page's URL, an organization's settings, what is wished on the plan's page."""
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from zoneinfo import available_timezones
 
 from django import forms
 
-from billing import breakdown, charges, invoices, keyring, plans, spans, usage
-from billing.models import AutoTopUp, Organization, Pack, PlanChange, Scope
+from billing import agencies, breakdown, charges, invoices, keyring, plans, spans, usage
+from billing.models import AutoTopUp, Entry, Organization, Pack, PlanChange, Role, Scope
 from billing.offers import Choice
+from billing.statements import Place
 from billing.templatetags.credits import credits, minor_digits, money
 from billing.wanted import Keyset, Wanted
 
@@ -28,6 +29,11 @@ class KeysetField(forms.Field):
             return self.read(value) if value else None
         except ValueError as wrong:
             raise forms.ValidationError("This is no place in the list.") from wrong
+
+
+def _within_reach(day: date) -> None:
+    if not 2000 <= day.year < 2100:
+        raise forms.ValidationError("That day is out of reach.")
 
 
 class OverviewFilter(forms.Form):
@@ -81,12 +87,42 @@ class OverviewFilter(forms.Form):
 
     def wanted(self) -> Wanted:
         named = {name: self.cleaned_data[name] or None for name in self.FILTERS}
-        mode = named.pop("mode")
-        return Wanted(**named, byok=mode and mode == "byok")
+        mode, kind = named.pop("mode"), named.pop("kind")
+        return Wanted(**named, run_kind=kind, byok=mode and mode == "byok")
 
 
-class OrganizationForm(forms.Form):
+class LedgerFilter(forms.Form):
+    """What is asked of the ledger. Two days that are chosen may stand in either order."""
+
+    kind = forms.ChoiceField(choices=Entry.Kind.choices, required=False)
+    range = forms.ChoiceField(choices=list(spans.ALL_RANGES.items()), required=False)
+    first = forms.DateField(required=False, input_formats=["%Y-%m-%d"], validators=[_within_reach])
+    last = forms.DateField(required=False, input_formats=["%Y-%m-%d"], validators=[_within_reach])
+    provider = forms.SlugField(required=False)
+    tool = forms.CharField(required=False, max_length=80)
+    run = forms.UUIDField(required=False)
+    before = KeysetField(lambda text: Place.read(text.split("~")), required=False)
+
+    def clean_range(self) -> str:
+        return self.cleaned_data["range"] or "cycle"
+
+    @property
+    def chosen(self) -> tuple[date, date] | None:
+        first, last = self.cleaned_data["first"], self.cleaned_data["last"]
+        return (first or last, last or first) if first or last else None
+
+    def wanted(self, span: spans.Span) -> Wanted:
+        """What `statements` takes."""
+        sent = {name: self.cleaned_data[name] or None for name in ("kind", "provider", "tool", "run")}
+        start, end = span.instants()
+        return Wanted(start=start, end=end, **sent)
+
+
+class NameForm(forms.Form):
     name = forms.CharField(max_length=120, label="Name")
+
+
+class ZoneForm(forms.Form):
     zone = forms.ChoiceField(
         # "localtime" is whatever this machine is set to, which the database does not know.
         choices=[(zone, zone) for zone in sorted(available_timezones() - {"localtime"})],
@@ -94,6 +130,66 @@ class OrganizationForm(forms.Form):
         label="Time zone",
         help_text="Days on the billing page begin at midnight there.",
     )
+
+
+class OrganizationForm(NameForm, ZoneForm):
+    field_order = ("name", "zone")
+
+
+def _number(**facts: Any) -> forms.DecimalField:
+    widget = forms.TextInput(attrs={"inputmode": "decimal", "autocomplete": "off"})
+    return forms.DecimalField(max_digits=18, decimal_places=4, widget=widget, **facts)
+
+
+class ApprovalForm(forms.Form):
+    approval_threshold = _number(
+        required=False,
+        label="Approve runs that would hold more than",
+        help_text="In credits. Empty: no run waits for approval because of its size.",
+    )
+
+    def clean(self) -> dict[str, Any]:
+        return {"credits": self.cleaned_data.get("approval_threshold")}
+
+
+class LowBalanceForm(forms.Form):
+    threshold = _number(
+        required=False, label="Mail the admins when there are fewer than", help_text="Empty: nobody is mailed."
+    )
+    unit = forms.ChoiceField(
+        choices=[("credits", "credits available"), ("days", "days of work left")], required=False, label="Counted in"
+    )
+
+
+class MemberForm(forms.Form):
+    """What an owner says of a member: another role, or that they are to go."""
+
+    do = forms.ChoiceField(choices=[("role", "Save"), ("remove", "Remove")])
+    member = forms.UUIDField()
+    role = forms.ChoiceField(choices=Role.choices, required=False)
+
+    def clean(self) -> dict[str, Any]:
+        sent: dict[str, Any] = self.cleaned_data
+        if sent.get("do") == "role" and not sent.get("role"):
+            raise forms.ValidationError("Choose a role.")
+        return sent
+
+
+class InviteForm(forms.Form):
+    email = forms.CharField(
+        max_length=254, label="E-mail address", widget=forms.EmailInput(attrs={"autocomplete": "off"})
+    )
+    role = forms.ChoiceField(choices=Role.choices, initial=Role.MEMBER, label="Role")
+
+
+class RevokeForm(forms.Form):
+    invitation = forms.UUIDField()
+
+
+class SettingsFilter(forms.Form):
+    """Where the list of members goes on: after this address."""
+
+    after = forms.CharField(required=False, max_length=254)
 
 
 class ChoiceForm(forms.Form):
@@ -199,6 +295,11 @@ class PortalForm(forms.Form):
     back = forms.ChoiceField(choices=[("billing:invoices", "Invoices")], required=False)
 
 
+class GrantsFilter(forms.Form):
+    show = forms.ChoiceField(choices=[("ended", "Ended")], required=False)
+    after = forms.UUIDField(required=False)
+
+
 class InvoicesFilter(forms.Form):
     before = KeysetField(invoices.Keyset.read, required=False)
 
@@ -247,3 +348,28 @@ class KeysFilter(forms.Form):
 
 class HoldsFilter(forms.Form):
     before = forms.UUIDField(required=False)
+
+
+class BoardFilter(forms.Form):
+    """Which of an agency's clients, in which order. Text of any length is looked for by its beginning."""
+
+    q = forms.CharField(required=False)
+    show = forms.ChoiceField(choices=list(agencies.SHOWS.items()), required=False)
+    sort = forms.ChoiceField(
+        choices=[(f"{sign}{column}", column) for column in agencies.COLUMNS for sign in ("", "-")], required=False
+    )
+    page = forms.IntegerField(required=False, min_value=1, max_value=100_000)
+    daily = forms.BooleanField(required=False)
+
+    def clean(self) -> dict[str, Any]:
+        sent: dict[str, Any] = self.cleaned_data
+        defaults = {"show": "all", "sort": "runway", "page": 1}
+        return sent | {name: sent.get(name) or value for name, value in defaults.items()} | {"q": _words(sent.get("q"))}
+
+
+def _words(text: str | None) -> str:
+    return " ".join((text or "").split())[:120]
+
+
+class MonthFilter(forms.Form):
+    month = forms.DateField(required=False, input_formats=["%Y-%m"])

@@ -3,10 +3,11 @@
 import logging
 from datetime import timedelta
 from functools import partial
+from uuid import UUID
 
 from django.db.models import F, Q
 
-from billing import books, ledger, plans, top_ups
+from billing import books, ledger, low_balance, plans, top_ups
 from billing.models import Grant, KeptAnswer, Organization, PaidPeriod, StripeCheck
 from billing.payments import changes, effects, gateway, inbox, purchases
 from oxygen_site.clock import clock
@@ -47,6 +48,32 @@ def welcome(org: str) -> None:
 def _give_free(org: Organization) -> None:
     if free := plans.free():
         intention(partial(effects.give_free, org, free))
+
+
+@task(queue="maint")
+def cut_days_of(org: str) -> None:
+    """Cut an org's days by the zone that was asked for, at once."""
+    intention(partial(_cut_days, UUID(org)))
+
+
+@periodic("* * * * *")
+def cut_days() -> None:
+    """Cut the days of every org that asked for another zone and has it not yet."""
+    for org in Organization.objects.exclude(zone_asked="").values_list("pk", flat=True):
+        intention(partial(_cut_days, org))
+
+
+def _cut_days(org: UUID) -> None:
+    asking = Organization.objects.select_for_update(no_key=True).exclude(zone_asked="").filter(pk=org).first()
+    if asking:
+        ledger.change_zone(org, asking.zone_asked)
+        Organization.objects.filter(pk=org).update(zone=asking.zone_asked, zone_asked="")
+
+
+@periodic("* * * * *")
+def tell_low() -> None:
+    """Mail the admins of every org that has run low, once."""
+    low_balance.tell_due()
 
 
 @periodic("* * * * *")

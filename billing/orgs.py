@@ -1,12 +1,15 @@
-"""Verbs of organizations: make one with its balance, add members, change its time zone and approval threshold.
+"""Verbs of organizations: make one with its balance, name it, say who belongs to it, and what its settings are.
 
 For the pages, /admin and seeding. An org and its account are made together, and its zone is changed in both together.
+An org never loses its last owner.
 """
 
 from decimal import Decimal
+from uuid import UUID
 from zoneinfo import available_timezones
 
 from anyascii import anyascii
+from django.db.models import Q
 from django.utils.text import slugify
 
 from billing import jobs, ledger, plans
@@ -35,9 +38,74 @@ def create(name: str, zone: str, *, owner: User | None = None, agency: Agency | 
     return intention(verb, certain=True)
 
 
+def rename(org: Organization, name: str) -> None:
+    """Give an org another name; its address stays. Refused: invalid_name."""
+    name = _name(name)
+    intention(lambda: Organization.objects.filter(pk=org.pk).update(name=name))
+    org.name = name
+
+
+# ------------------------------------------------------------------ who belongs to it
+
+
 def add_member(org: Organization, user: User, role: Role) -> Membership:
     """Give a person a role in an org, instead of the one they had."""
     return Membership.objects.update_or_create(org=org, user=user, defaults={"role": role})[0]
+
+
+def change_role(org: Organization, member: UUID, role: Role) -> Membership:
+    """Give a member another role. Refused: no_member, last_owner."""
+
+    def verb() -> Membership:
+        membership = _membership(org, member, stays_owner=role == Role.OWNER)
+        membership.role = role
+        membership.save(update_fields=["role"])
+        return membership
+
+    return intention(verb)
+
+
+def remove_member(org: Organization, member: UUID) -> Membership:
+    """Take a person out of an org; keys they made there open nothing any more. Refused: no_member, last_owner."""
+
+    def verb() -> Membership:
+        membership = _membership(org, member, stays_owner=False)
+        membership.delete()
+        return membership
+
+    return intention(verb)
+
+
+def _membership(org: Organization, member: UUID, *, stays_owner: bool) -> Membership:
+    """Read a membership for changing it, with all owners' locked, so that no two of them go at once."""
+    members = Membership.objects.filter(org=org).filter(Q(user=member) | Q(role=Role.OWNER)).order_by("pk")
+    locked = list(members.select_for_update(of=("self",)).select_related("user"))
+    membership = next((each for each in locked if each.user_id == member), None)
+    if membership is None:
+        raise Refused("no_member", "This person is no member of the organization any more.", 409)
+    owners = [each.user_id for each in locked if each.role == Role.OWNER]
+    if owners == [member] and not stays_owner:
+        sentence = f"{membership.user} is the last owner. Make somebody else an owner first."
+        raise Refused("last_owner", sentence, 409)
+    return membership
+
+
+# ------------------------------------------------------------------ its settings
+
+
+def ask_for_zone(org: Organization, zone: str) -> None:
+    """Have a job cut the org's days by another time zone; the last one asked for wins. Refused: zone."""
+    zone = _zone(zone)
+
+    def verb() -> str:
+        held = Organization.objects.select_for_update(no_key=True).get(pk=org.pk)
+        held.zone_asked = "" if zone == held.zone else zone
+        held.save(update_fields=["zone_asked"])
+        if held.zone_asked:
+            defer(jobs.cut_days_of, org=str(org.pk))
+        return held.zone_asked
+
+    org.zone_asked = intention(verb)
 
 
 def change_zone(org: Organization, zone: str) -> None:
@@ -45,8 +113,9 @@ def change_zone(org: Organization, zone: str) -> None:
     zone = _zone(zone)
 
     def verb() -> None:
+        Organization.objects.select_for_update(no_key=True).get(pk=org.pk)  # before its account, as the job does
         ledger.change_zone(org.pk, zone)
-        Organization.objects.filter(pk=org.pk).update(zone=zone)
+        Organization.objects.filter(pk=org.pk).update(zone=zone, zone_asked="")
 
     intention(verb)
     org.zone = zone

@@ -1,11 +1,13 @@
 """Which plan an organization is on, what is on sale, which credit month runs. Reads only; for pages, API and jobs."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
+from uuid import UUID
 
 from django.conf import settings
-from django.db.models import QuerySet
+from django.db.models import FETCH_RAISE, QuerySet
 
 from billing.cycles import credit_month, months_later
 from billing.models import Organization, Pack, Plan, PlanChange, Price, Purchase, Subscription
@@ -96,11 +98,24 @@ def subscription(org: Organization) -> Subscription | None:
     return live.select_related("org", "price__plan", "next_price__plan", "customer").first()
 
 
+def subscriptions(orgs: Iterable[UUID]) -> QuerySet[Subscription]:
+    """Read the live subscriptions of many orgs, with their plans, what comes next included. One query."""
+    live = Subscription.objects.filter(org__in=orgs, status__in=Subscription.LIVE, surplus=False)
+    return live.select_related("price__plan", "next_price__plan").fetch_mode(FETCH_RAISE)
+
+
 def month(org: Organization, live: Subscription | None, now: datetime) -> tuple[datetime, datetime]:
     """Give the credit month that runs: of the paid period, else counted from the org's creation."""
     if live and live.status in Subscription.PAID_FOR and live.period_start <= now:
         return months.month_of(live.price, live.period_start, live.period_end, now)
     return credit_month(org.created_at, now)
+
+
+def month_before(org: Organization, live: Subscription | None, start: datetime) -> tuple[datetime, datetime]:
+    """Give the credit month that ended when the one that runs began, counted from where that one is."""
+    paid = live is not None and live.status in Subscription.PAID_FOR and live.period_start <= start
+    anchor = live.period_start if live and paid else org.created_at
+    return credit_month(anchor, start - timedelta(microseconds=1))
 
 
 def free() -> Plan | None:

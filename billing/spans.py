@@ -13,11 +13,11 @@ from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 from billing import plans
-from billing.cycles import credit_month
-from billing.models import Organization, Subscription
+from billing.models import Organization
 from oxygen_site import clock
 
 RANGES = {"cycle": "This cycle", "7d": "7 days", "30d": "30 days", "90d": "90 days", "last": "Last cycle"}
+ALL_RANGES = RANGES | {"custom": "Chosen days"}
 MOST_DAYS = 400  # read at once
 BY_HOUR, BY_DAY, BY_WEEK = 2, 92, 184  # up to so many days
 EARLIEST = date(2000, 1, 1)  # before any ledger
@@ -115,16 +115,19 @@ class Span:
             first = last + A_DAY
 
 
-def span(key: str, org: Organization, now: datetime) -> Span:
-    """Give the span of a range: its days up to today, or of a credit month. One query at most."""
+def span(key: str, org: Organization, now: datetime, chosen: tuple[date, date] | None = None) -> Span:
+    """Give the span of a range: its days up to today, of a credit month, or the chosen ones. One query at most."""
     today = now.astimezone(org.tz).date()
-    if key in ("cycle", "last"):
+    if key == "custom" and chosen:
+        return Span(key, min(chosen), max(chosen), org.tz)
+    if key in ("cycle", "last", "custom"):
         live = plans.subscription(org)
         start, _ = plans.month(org, live, now)
         first = start.astimezone(org.tz).date()
-        if key == "cycle":
-            return Span(key, first, today, org.tz, is_open=True)
-        return Span(key, month_before(org, live, start).astimezone(org.tz).date(), first - A_DAY, org.tz)
+        if key == "last":
+            before, _ = plans.month_before(org, live, start)
+            return Span(key, min(before.astimezone(org.tz).date(), first - A_DAY), first - A_DAY, org.tz)
+        return Span(key, first, today, org.tz, is_open=True)
     return Span(key, today - timedelta(days=int(key.removesuffix("d")) - 1), today, org.tz, is_open=True)
 
 
@@ -134,12 +137,6 @@ def custom(first: date | None, last: date | None, org: Organization, now: dateti
     ends = sorted(max(min(day, today), EARLIEST) for day in (first or last or today, last or today))
     earliest = ends[1] - timedelta(days=MOST_DAYS - 1)
     return Span("custom", max(ends[0], earliest), ends[1], org.tz, is_open=ends[1] == today)
-
-
-def month_before(org: Organization, live: Subscription | None, start: datetime) -> datetime:
-    """Say when the credit month began that ended at `start`."""
-    paid = live is not None and live.status in Subscription.PAID_FOR
-    return credit_month(start if paid else org.created_at, start - timedelta(microseconds=1))[0]
 
 
 def _last_of(unit: str, first: date) -> date:

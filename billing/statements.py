@@ -1,25 +1,28 @@
-"""An org's feeds, newest first, page by page: the calls that settled, the ledger, the grants. Reads only; for the API.
+"""An org's feeds, newest first, page by page: the calls that settled, the ledger, the grants. Reads only; for the API
+and the pages.
 
 Laws: an entry stands on one page, whatever comes in meanwhile; each page costs a constant number of queries. The calls
 and the ledger are read along (org, at), and where only a few can match, from where the rollups say that any do.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from django.db.models import FETCH_RAISE, Case, F, Max, Min, Model, Q, QuerySet, Sum, Value, When
+from django.db.models import FETCH_RAISE, Case, Count, F, Max, Min, Model, Q, QuerySet, Sum, Value, When
 from django.db.models.functions import Coalesce
 
 from billing import books
 from billing.models import Entry, Grant, Organization, Reservation, UsageByRun, UsageByTool
 from billing.models.credits import CreditsField
+from billing.spans import Span
 from billing.wanted import Keyset, Wanted, within
 
 ZERO = Decimal(0)
+PAGE = 50
 # What these move is the account alone, so that they are found along its own numbers.
 OF_THE_ACCOUNT = (
     *(Entry.Kind.GRANTED, Entry.Kind.RESERVED, Entry.Kind.EXPIRED),
@@ -46,15 +49,15 @@ def attempts(
     `by_row`: those of one run by its rows, last first, as the ledger's key has them: by time, a page of them would cost
     what the run is long.
     """
-    entries = wanted.entries(org)
+    calls = wanted.calls(org)
     for bounds in [] if by_row else _bounds(org, wanted):
         if bounds is None:
             return Listed([], None)
-        entries = within(entries, *bounds)
+        calls = within(calls, *bounds)
     if after:
-        entries = entries.filter(after.lower() if by_row else after.older())
+        calls = calls.filter(after.lower() if by_row else after.older())
     order = ("-item", "-attempt") if by_row else ("-at", "-source", "-item", "-attempt")
-    return _page(entries.order_by(*order).defer("actor", "reason"), limit, Keyset.of)
+    return _page(calls.order_by(*order).defer("actor", "reason"), limit, Keyset.of)
 
 
 type Bounds = tuple[datetime | None, datetime | None] | None
@@ -65,8 +68,7 @@ def _bounds(org: Organization, wanted: Wanted) -> list[Bounds]:
     found: list[Bounds] = []
     if wanted.of_tools:
         found.append(_around(org, UsageByTool.objects.filter(org=org.pk, **wanted.of_tools)))
-    if wanted.member or wanted.kind:
-        theirs = {name: value for name, value in wanted.of_runs.items() if name != "run"}
+    if theirs := wanted.of_whose:
         found.append(_around(org, UsageByRun.objects.filter(org=org.pk, **theirs)))
     if wanted.run:
         held = Reservation.objects.filter(org=org.pk, run=wanted.run)
@@ -132,26 +134,86 @@ def ledger(
     limit: int,
 ) -> Listed[Line, Place]:
     """List the entries, newest first. Three queries at most; one where a kind is named."""
-    whole = Entry.objects.filter(org=org.pk).annotate(seq=Coalesce(F("account_seq"), 0))
-    entries = within(whole, start, end)
+    page = entries(org, Wanted(start=start, end=end, kind=kind), after=after, limit=limit)
+    return Listed([Line(entry, None) for entry in page.rows] if kind else _folded(org, page.rows), page.next)
+
+
+def entries(org: Organization, wanted: Wanted, *, after: Place | None = None, limit: int) -> Listed[Entry, Place]:
+    """List the entries that are wanted, newest first. Three queries at most."""
+    found = _whole(org).filter(**wanted.of_tools)
+    for bounds in ((wanted.start, wanted.end), *_bounds(org, wanted)):
+        if bounds is None:
+            return Listed([], None)
+        found = within(found, *bounds)
     order: tuple[str, ...] = ("-at", "-seq", "-source", "-item", "-attempt")
-    if kind:
-        entries = entries.filter(kind=kind)
-    if kind in OF_THE_ACCOUNT:
-        entries, order = entries.filter(account_seq__isnull=False), ("-account_seq",)
-        entries = entries.filter(account_seq__lt=after.seq) if after else entries
+    if wanted.run:
+        found = found.filter(source=wanted.run)
+    if wanted.kind:
+        found = found.filter(kind=wanted.kind)
+    if wanted.kind in OF_THE_ACCOUNT:
+        found, order = found.filter(account_seq__isnull=False), ("-account_seq",)
+        found = found.filter(account_seq__lt=after.seq) if after else found
     elif after:
-        entries = entries.filter(after.older())
-    page = _page(entries.order_by(*order), limit, Place.of)
-    return Listed([Line(entry, None) for entry in page.rows] if kind else _folded(org, whole, page.rows), page.next)
+        found = found.filter(after.older())
+    return _page(found.order_by(*order), limit, Place.of)
 
 
-def _folded(org: Organization, whole: QuerySet[Entry], page: list[Entry]) -> list[Line]:
+def every(org: Organization, wanted: Wanted, chunk: int = 2000) -> Iterator[Entry]:
+    """Read all the entries that are wanted, newest first, a chunk at a time: as much memory for ten as for millions.
+
+    Each chunk is read by itself, so that nobody's slow line keeps a transaction open.
+    """
+    listed = entries(org, wanted, limit=chunk)
+    yield from listed.rows
+    while listed.next:
+        listed = entries(org, wanted, after=listed.next, limit=chunk)
+        yield from listed.rows
+
+
+def entry(org: Organization, id: str) -> Entry | None:
+    """Read one entry by its id. One query."""
+    try:
+        source, item, attempt = id.split(":")
+        key = {"source": UUID(source), "item": int(item), "attempt": int(attempt)}
+    except ValueError:
+        return None
+    return Entry.objects.filter(org=org.pk, **key).first()
+
+
+def grants_of(org: Organization, page: Iterable[Entry]) -> dict[UUID, Grant]:
+    """Read the grants that these entries are about, by id. One query."""
+    found = Grant.objects.filter(org=org.pk, id__in={entry.source for entry in page if not entry.of_run})
+    return {grant.id: grant for grant in found.fetch_mode(FETCH_RAISE)}
+
+
+def captured(org: Organization, span: Span, wanted: Wanted) -> Decimal | None:
+    """Sum what was captured in a span; None where no rollup has the filters together. One query."""
+    if wanted.run and wanted.of_tools:
+        return None
+    rollup: QuerySet[Any] = UsageByTool.objects.filter(**wanted.of_tools)
+    if wanted.run:
+        rollup = UsageByRun.objects.filter(run=wanted.run)
+    kept = rollup.filter(org=org.pk, day__range=(span.first, span.last))
+    total: Decimal = kept.aggregate(credits=Sum("credits", default=ZERO))["credits"]
+    return total
+
+
+def tools_used(org: Organization, span: Span) -> list[tuple[str, str]]:
+    """Read which tools of which providers settled anything in a span, by name. One query."""
+    kept = UsageByTool.objects.filter(org=org.pk, day__range=(span.first, span.last))
+    return list(kept.values_list("provider", "tool").distinct().order_by("provider", "tool"))
+
+
+def _whole(org: Organization) -> QuerySet[Entry]:
+    return Entry.objects.filter(org=org.pk).annotate(seq=Coalesce(F("account_seq"), 0))
+
+
+def _folded(org: Organization, page: list[Entry]) -> list[Line]:
     """Say what was reserved after each: known after the newest, and moved back by what each entry did."""
     if not page:
         return []
     newest = Place.of(page[0])
-    newer = whole.filter(at=page[0].at).exclude(newest.older()).exclude(pk=page[0].pk)
+    newer = _whole(org).filter(at=page[0].at).exclude(newest.older()).exclude(pk=page[0].pk)
     reserved = books.tie_out_at(org.pk, page[0].at).reserved - newer.aggregate(sum=Sum(_RESERVES, default=ZERO))["sum"]
     lines = []
     for entry in page:
@@ -189,6 +251,38 @@ def grants(
     if after:
         found = found.filter(id__lt=after)
     return _page(found.order_by("-id"), limit, lambda grant: grant.id)
+
+
+@dataclass(frozen=True)
+class Burning:
+    """One page of the grants with something left, in the order they are used; `first` is the number of its first."""
+
+    first: int
+    grants: list[Grant]
+    next: UUID | None
+    left: Decimal  # of all, which is what is available
+    count: int
+
+
+def burning(org: Organization, *, after: UUID | None = None, limit: int) -> Burning | None:
+    """List the open grants, the one that is used next first; None where `after` is no grant. Three queries."""
+    found = Grant.objects.filter(org=org.pk, open=True)
+    totals = found.aggregate(left=Sum("remaining", default=ZERO), count=Count("pk"))
+    earlier = 0
+    if after:
+        place = Grant.objects.filter(org=org.pk, id=after).first()
+        if place is None:
+            return None
+        later = found.filter(_burns_after(place))
+        earlier, found = totals["count"] - later.count(), later
+    page = _page(found.order_by("expires_at", "effective_at", "key"), limit, lambda grant: grant.id)
+    return Burning(earlier + 1, page.rows, page.next, **totals)
+
+
+def _burns_after(place: Grant) -> Q:
+    same = Q(expires_at=place.expires_at)
+    later = Q(effective_at__gt=place.effective_at) | Q(effective_at=place.effective_at, key__gt=place.key)
+    return Q(expires_at__gt=place.expires_at) | same & later
 
 
 # ------------------------------------------------------------------ what all do

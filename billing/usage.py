@@ -119,7 +119,7 @@ def _of_entries(org: Organization, span: Span, wanted: Wanted, by: str, whole: b
     if settled > MOST_CALLS:
         raise TooMany(settled)
     start, end = span.instants()
-    entries = replace(wanted, start=start, end=end).entries(org)
+    entries = replace(wanted, start=start, end=end).calls(org)
     edges = [start] if whole else span.edges
     column = OF_TOOLS.get(by, "source")
     rows = (

@@ -1,4 +1,4 @@
-"""Which settled calls are wanted, and a place in their list. For whatever reads calls: pages and API alike.
+"""Which calls, or entries of the ledger, are wanted, and a place in their list. For whatever reads them.
 
 The two rollups hold different columns: `of_tools` is what the one can be asked for, `of_runs` the other. What needs
 both is read from the entries.
@@ -27,9 +27,10 @@ class Wanted:
     tool: str | None = None
     run: UUID | None = None
     member: UUID | None = None
-    kind: str | None = None  # of the run
+    run_kind: str | None = None
     byok: bool | None = None
     outcome: str | None = None
+    kind: str | None = None  # of the entry
 
     @property
     def of_tools(self) -> dict[str, Any]:
@@ -37,18 +38,21 @@ class Wanted:
 
     @property
     def of_runs(self) -> dict[str, Any]:
-        named = self._named("run", "member", "kind")
-        return {"run_kind" if name == "kind" else name: value for name, value in named.items()}
+        return self._named("run", "member", "run_kind")
 
-    def entries(self, org: Organization) -> QuerySet[Entry]:
-        """The entries of the calls, in no order."""
+    @property
+    def of_whose(self) -> dict[str, Any]:
+        return self._named("member", "run_kind")
+
+    def calls(self, org: Organization) -> QuerySet[Entry]:
+        """The entries of settled calls, in no order."""
         entries = within(Entry.objects.filter(org=org.pk, account_seq=None, item__gt=0), self.start, self.end)
         entries = entries.filter(**self.of_tools)
         if self.run:
             entries = entries.filter(source=self.run)
-        if self.member or self.kind:
-            theirs = {name: value for name, value in self.of_runs.items() if name != "run"}
-            entries = entries.filter(source__in=Reservation.objects.filter(org=org.pk, **theirs).values("run"))
+        if self.of_whose:
+            runs = Reservation.objects.filter(org=org.pk, **self.of_whose)
+            entries = entries.filter(source__in=runs.values("run"))
         return entries
 
     def _named(self, *names: str) -> dict[str, Any]:

@@ -47,6 +47,10 @@ try:
     }
 
     DEFAULT_FROM_EMAIL: str = env.str("DEFAULT_FROM_EMAIL", "billing@localhost")
+    # Where links in mails lead.
+    SITE_URL: str = env.str(
+        "OXYGEN_SITE_URL", "http://localhost:8000" if PLAYING else f"https://{ALLOWED_HOSTS[0].lstrip('.')}"
+    ).rstrip("/")
 
     # Machine time, in seconds (ARCHITECTURE: two clocks).
     LEASE_SECONDS: int = env.int("OXYGEN_LEASE_SECONDS", 30, validate=validate.Range(min=1))

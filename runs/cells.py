@@ -116,8 +116,8 @@ def as_text(result: Any) -> str:
 
 def _lines(table: Table, columns: Sequence[Column], after: int, limit: int) -> list[RowLine]:
     rows = list(table.rows.filter(number__gt=after).order_by("number").fetch_mode(FETCH_RAISE)[:limit])
-    keys = {column.id: column.key for column in columns}
-    standing: dict[UUID, dict[str, Cell]] = defaultdict(dict)
+    keys: dict[int | None, str] = {column.id: column.key for column in columns}
+    standing: dict[UUID | None, dict[str, Cell]] = defaultdict(dict)
     if rows and columns:
         for found in _standing(Item.objects.filter(row__in=[row.id for row in rows], run__column__in=keys)):
             standing[found.item.row_id][keys[found.item.run.column_id]] = found

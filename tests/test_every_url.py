@@ -39,6 +39,17 @@ OF_AN_ORG = {
     "billing:usage_csv": Address("read", GET),
     "billing:holds": Address("read", GET),
     "billing:invoices": Address("read", GET),
+    "billing:statement": Address("read", GET),
+    "billing:statement_csv": Address("read", GET),
+    "billing:ledger": Address("read", GET),
+    "billing:ledger_csv": Address("read", GET),
+    "billing:entry": Address("read", GET),
+    "billing:grants": Address("read", GET),
+    "billing:settings": Address("settings", BOTH),
+    "billing:change_zone": Address("settings", BOTH),
+    "billing:change_member": Address("members", POST),
+    "billing:invite": Address("members", POST),
+    "billing:revoke_invitation": Address("members", POST),
     "billing:subscribe": Address("read", GET),
     "billing:preview": Address("plan", POST),
     "billing:checkout": Address("plan", POST),
@@ -65,9 +76,12 @@ OF_AN_ORG = {
 }
 # For whoever is signed in; they show only what is that person's.
 SIGNED_IN = {"billing:home", "billing:billing", "billing:runs", "billing:plan", "billing:orgs", "billing:new_org"}
-# Under /agency/, for its staff.
-OF_AN_AGENCY = {"billing:agency_keys", "billing:agency_revoke_key", "billing:agency_rotate_key"}
-ANYBODY = {"billing:theme", "healthz", "readyz", "api_docs"}
+# Under /agency/, for its staff; there is nothing there for anybody else.
+OF_AN_AGENCY = {
+    *("billing:agency", "billing:agency_csv"),
+    *("billing:agency_keys", "billing:agency_revoke_key", "billing:agency_rotate_key"),
+}
+ANYBODY = {"billing:theme", "billing:join", "healthz", "readyz", "api_docs"}  # an invitation's link is its own gate
 WITH_THE_TOKEN = {"metrics"}
 SIGNED_BY_STRIPE = {"billing:stripe_webhook"}
 OWNERS_ALONE = {"cancel_subscription", "members"}
@@ -130,7 +144,12 @@ SITE = list(walk(get_resolver()))
 
 def address(name: str, org: Organization, run: Run) -> str:
     pattern = next(pattern for named, _, pattern in SITE if named == name)
-    known = {"slug": org.slug, "run_id": run.id, "key_id": org.keys.values_list("pk", flat=True)[0]}
+    known = {
+        "slug": org.slug,
+        "run_id": run.id,
+        "entry_id": f"{run.id}:0:0",
+        "key_id": org.keys.values_list("pk", flat=True)[0],
+    }
     return reverse(name, kwargs={key: known[key] for key in ("slug", *pattern.pattern.converters) if key in known})
 
 
@@ -235,15 +254,23 @@ def test_who_is_not_signed_in_is_asked_to(name: str, client: Client) -> None:
 def test_only_staff_enter_their_agencys_pages(world: World, harbor: Agency, harriet: User) -> None:
     key, _ = keys.make(harbor, harriet, "The board", ["read"])
     for name, role in product(sorted(OF_AN_AGENCY), world.clients):
-        url = reverse(name, args=[] if name == "billing:agency_keys" else [key.pk])
+        url = reverse(name, args=[key.pk] if name.endswith("_key") else [])
         answer = world.clients[role].get(url)
         says = f"{url} by {role}: {answer.status_code}"
         if role == "anonymous":
             assert is_login(answer["Location"]), says
         elif role == "other agency":  # its own page, and no key of others
-            assert answer.status_code == (200 if name == "billing:agency_keys" else 404), says
+            assert answer.status_code == (404 if name.endswith("_key") else 200), says
+            assert "Bluefin" not in shown(answer), says
         else:
             assert answer.status_code == (200 if role == "agency" else 404), says
+    for name in ("billing:agency", "billing:agency_csv"):
+        assert "Bluefin" in shown(world.clients["agency"].get(reverse(name)))
+        assert world.clients["other agency"].get(reverse(name), {"agency": str(harbor.pk)}).status_code == 404
+
+
+def shown(answer: Any) -> str:
+    return (b"".join(answer) if answer.streaming else answer.content).decode()
 
 
 @pytest.mark.parametrize("name", sorted(WITH_THE_TOKEN))

@@ -90,7 +90,7 @@ def list_usage(
 def _usage(entry: Entry) -> UsageEntry:
     return UsageEntry.model_validate(
         {
-            "id": _id(entry),
+            "id": entry.id,
             "run": entry.source,
             "item": entry.item,
             "attempt": entry.attempt,
@@ -241,7 +241,7 @@ def _ledger(line: statements.Line) -> LedgerEntry:
     of_run, is_attempt = entry.kind in RUNS, entry.account_seq is None
     return LedgerEntry.model_validate(
         {
-            "id": _id(entry),
+            "id": entry.id,
             "kind": entry.kind,
             "amount": entry.amount,
             "held": entry.held,
@@ -260,8 +260,3 @@ def _ledger(line: statements.Line) -> LedgerEntry:
             "timestamp": entry.at,
         }
     )
-
-
-def _id(entry: Entry) -> str:
-    """Write an entry's key in the ledger: what moved, and its number there."""
-    return f"{entry.source}:{entry.item}:{entry.attempt}"

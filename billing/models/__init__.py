@@ -2,6 +2,7 @@
 
 from .calls import CallCount, KeptAnswer
 from .credits import Account, Draw, Entry, Grant, Proof, Reservation, UsageByRun, UsageByTool
+from .invitations import Invitation
 from .invoices import Invoice
 from .keys import ApiKey, Scope
 from .orgs import Agency, AgencyStaff, Membership, Organization, Role
@@ -19,7 +20,7 @@ from .plans import (
     StripeEvent,
     Subscription,
 )
-from .top_ups import AutoTopUp
+from .top_ups import AutoTopUp, LowBalance
 
 __all__ = [
     "Account",
@@ -32,8 +33,10 @@ __all__ = [
     "Draw",
     "Entry",
     "Grant",
+    "Invitation",
     "Invoice",
     "KeptAnswer",
+    "LowBalance",
     "Membership",
     "Organization",
     "Pack",

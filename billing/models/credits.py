@@ -71,6 +71,21 @@ class Grant(models.Model):
     class Meta:
         db_table = "credit_grant"
 
+    @property
+    def entry_id(self) -> str:
+        """The id of the entry that gave it."""
+        return f"{self.id}:0:0"
+
+    @property
+    def gone(self) -> Decimal:
+        """What was lost of it: expired, clawed back and not restored, taken away."""
+        return self.expired + self.clawed_back - self.restored + self.adjusted
+
+    @property
+    def drawn(self) -> Decimal:
+        """What open runs have drawn of it, what they captured included."""
+        return self.amount - self.remaining - self.burned - self.gone
+
 
 class Reservation(models.Model):
     """The hold of one run on its org's balance. `reserved`: drawn and not given back, captured included."""
@@ -156,6 +171,42 @@ class Entry(models.Model):
 
     class Meta:
         db_table = "entry"
+
+    @property
+    def id(self) -> str:
+        """Its key, as the pages and the API write it."""
+        return f"{self.source}:{self.item}:{self.attempt}"
+
+    @property
+    def of_run(self) -> bool:
+        """Its source is a run; else it is a grant, or the adjustment itself."""
+        return self.kind in (self.Kind.RESERVED, self.Kind.CAPTURED, self.Kind.RELEASED)
+
+    @property
+    def sign(self) -> str:
+        """What it did to what is available: added, took, or neither."""
+        if self.account_seq is None or not self.amount:
+            return ""
+        return "+" if self.kind in (self.Kind.GRANTED, self.Kind.RELEASED, self.Kind.RESTORED) else "−"
+
+    @property
+    def step(self) -> int:
+        """Of an attempt: the number of its tool in the cascade."""
+        return self.attempt // 16 + 1
+
+    @property
+    def try_of_step(self) -> int:
+        return self.attempt % 16 + 1
+
+    @property
+    def shown(self) -> Decimal:
+        """What moved; of a call that was not charged, the hold it set free."""
+        return self.held if self.kind == self.Kind.RELEASED and self.account_seq is None else self.amount
+
+    @property
+    def absorbed(self) -> Decimal:
+        """What the provider billed beyond what was charged; Oxygen's own money."""
+        return self.cost - self.amount if self.cost > self.amount else Decimal(0)
 
 
 class UsageByTool(models.Model):

@@ -60,6 +60,9 @@ class Organization(models.Model):
     free_until = models.DateTimeField(
         null=True, editable=False, help_text="Up to here the free plan's months were given, or passed under a paid one."
     )
+    zone_asked = models.CharField(
+        max_length=64, blank=True, editable=False, help_text="The zone that a job is to cut its days by."
+    )
     approval_threshold = CreditsField(
         null=True,
         blank=True,

@@ -1,4 +1,4 @@
-"""An organization's wish to be topped up by itself, and how that went lately."""
+"""What an organization wishes to happen when credits run low: that some are bought, that somebody hears of it."""
 
 from django.db import models
 from django.db.models import Q
@@ -31,3 +31,28 @@ class AutoTopUp(models.Model):
 
     def __str__(self) -> str:
         return f"{self.org}: {self.pack} below {self.threshold}"
+
+
+class LowBalance(models.Model):
+    """Mail the admins when fewer than `threshold` credits are available, or days are left at the pace of late.
+
+    There is none where nobody wishes it. `told_at`: since when they know; empty again once it has recovered.
+    """
+
+    class Unit(models.TextChoices):
+        CREDITS = "credits"
+        DAYS = "days"
+
+    org = models.OneToOneField(Organization, primary_key=True, on_delete=models.CASCADE, related_name="low_balance")
+    threshold = CreditsField()
+    unit = models.CharField(max_length=7, choices=Unit.choices)
+    told_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = (
+            models.CheckConstraint(condition=Q(threshold__gt=0), name="low_balance_threshold_positive"),
+            models.CheckConstraint(condition=Q(unit__in=["credits", "days"]), name="low_balance_unit_known"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.org}: below {self.threshold} {self.unit}"

@@ -53,7 +53,24 @@ CreditsIn = Annotated[
         }
     ),
 ]
+# What a call cost, which may be nothing.
+CostIn = Annotated[
+    Decimal,
+    BeforeValidator(_exact),
+    Field(ge=0, le=10**9),
+    WithJsonSchema(
+        {
+            "type": "number",
+            "description": "Credits, rounded down to four decimals.",
+            "minimum": 0,
+            "maximum": 10**9,
+            "examples": [1.5],
+        }
+    ),
+]
 Count = Annotated[int, Field(ge=1, le=LARGEST), BeforeValidator(_whole)]
+# A whole number that may be 0.
+Whole = Annotated[int, Field(ge=0, le=LARGEST), BeforeValidator(_whole)]
 Limit = Annotated[int, Query(ge=1, le=200, description="How many at most on one page.")]
 Cursor = Annotated[str | None, Query(description="`next_cursor` of the page before; without one, the first page.")]
 

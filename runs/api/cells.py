@@ -195,6 +195,7 @@ def _row(request: OrgRequest, table_id: UUID, row_id: UUID) -> Row:
 
 def _event(event: cells.Event) -> RowEvent:
     item, run = event.item, event.item.run
+    assert run.column is not None  # it is about a row
     return RowEvent.model_validate(
         {
             "run": run.id,

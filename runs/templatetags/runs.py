@@ -132,7 +132,7 @@ def runs_of(context: Any, entries: Iterable[Entry], asked: UUID | None = None) -
 
 def _named_runs(context: Any, ids: set[UUID]) -> dict[UUID, Run]:
     runs = Run.objects.filter(org=context["request"].org, id__in=ids).select_related("table", "column")
-    named = runs.only("name", "table__name", "column__name").fetch_mode(FETCH_RAISE)
+    named = runs.only("name", "kind", "table__name", "column__name").fetch_mode(FETCH_RAISE)
     return {run.id: run for run in named}
 
 

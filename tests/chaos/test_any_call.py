@@ -86,7 +86,7 @@ class Caller:
         for name in case.path_parameters or {}:
             if str(case.path_parameters[name]) not in self.named:
                 case.path_parameters[name] = self.things.get(name, case.path_parameters[name])
-        body = case.body if isinstance(case.body, dict) else {}
+        body: Any = case.body if isinstance(case.body, dict) else {}
         if isinstance(body.get("max_credits"), float):
             body["max_credits"] = max(round(body["max_credits"], 4), 0.0001)
         if body.get("table", "") not in self.named and "table" in body:

@@ -116,6 +116,7 @@ class Command(BaseCommand):
             self._stop_all()
 
     def _start(self, demo: bool, port: str) -> None:
+        os.environ.setdefault("OXYGEN_SITE_URL", f"http://localhost:{port}")
         if "DATABASE_URL" not in os.environ:
             self._say("Starting PostgreSQL.")
             self.server = postgres.start(postgres.demo())
