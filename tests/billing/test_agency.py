@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from django.test import Client as Browser
 
-from billing import agencies, balance, ledger, orgs
+from billing import agencies, balance, breakdown, ledger, orgs, spans
 from billing.agencies import Board, Client
 from billing.models import Agency, Organization, Role, User
 from billing.views.agency import PAGE

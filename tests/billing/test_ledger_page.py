@@ -16,7 +16,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from billing import keys, ledger, statements
+from billing import breakdown, keys, ledger, spans, statements
 from billing.models import Entry, Organization, Scope, User
 from billing.wanted import Wanted
 from oxygen_site import clock
