@@ -51,7 +51,8 @@ def seed(entries: int) -> tuple[Organization, User]:
     for n in range(RUNS):
         advance(timedelta(days=LEAD) / RUNS)
         runs.append(_begun(table, column, members[n % MEMBERS], KINDS[n % len(KINDS)], cap))
-    _live_through(org, [run.id for run in runs], entries)
+    live_through(org, [run.id for run in runs], entries)
+    catch_up()
     for some in batched(runs, 100, strict=True):
         _close(some)
     for n in range(OPEN):
@@ -141,7 +142,7 @@ def _begun(table: Table, column: Column, member: User, kind: str, cap: Decimal) 
     return intention(verb)
 
 
-def _live_through(org: Organization, runs: list[UUID], entries: int) -> None:
+def live_through(org: Organization, runs: list[UUID], entries: int) -> None:
     """What millions of settles would leave behind, set by set: the entries, what the runs captured, the rollups."""
     day = (Path(__file__).parent / "history.sql").read_text()
     shape: dict[str, Any] = {"org": org.pk, "runs": runs, "days": DAYS, "items": entries, "start": clock()}
@@ -157,7 +158,6 @@ def _live_through(org: Organization, runs: list[UUID], entries: int) -> None:
             shape,
         )
     ledger.change_zone(org.pk, org.zone)  # cuts the rollups anew from the entries
-    catch_up()
 
 
 def _close(runs: Iterable[Run]) -> None:

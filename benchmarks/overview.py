@@ -39,29 +39,39 @@ class Answer(NamedTuple):
 def size(pipe: Connection, url: str, entries: int) -> None:
     """Seed a database and prove it; then answer for each page asked how long it took."""
     cluster.speak_to(url)
+    from benchmarks import history
+
+    serve(pipe, partial(history.seed, entries), partial(history.flaws, entries), _pages)
+
+
+def serve(
+    pipe: Connection,
+    seed: Callable[[], tuple[Any, Any]],
+    flaws: Callable[[], list[str]],
+    pages: Callable[[Any], Iterator[tuple[str, "Asked"]]],
+) -> None:
+    """Seed what this process speaks to and prove it; then answer for each page asked how long it took."""
     from django.db import connection
     from django.test import Client
 
-    from benchmarks import history
-
     connection.settings_dict["OPTIONS"]["options"] = "-c search_path=public,ledger -c statement_timeout=0"
     began = time.monotonic()
-    org, owner = history.seed(entries)
+    of, reader = seed()
     seeded = time.monotonic()
-    flaws = history.flaws(entries)
-    pipe.send((seeded - began, time.monotonic() - seeded, flaws))
+    found = flaws()
+    pipe.send((seeded - began, time.monotonic() - seeded, found))
     connection.close()
-    if flaws:
+    if found:
         return
     client = Client(raise_request_exception=True)
-    client.force_login(owner)
-    pages = dict(_pages(org))
+    client.force_login(reader)
+    asked = dict(pages(of))
     while (name := pipe.recv()) is not None:
-        query, headers = pages[name]
-        pipe.send(_timed(partial(client.get, f"/orgs/{org.slug}/billing/", query, headers=headers)))
+        address, query, headers = asked[name]
+        pipe.send(_timed(partial(client.get, address, query, headers=headers)))
 
 
-type Asked = tuple[dict[str, str], dict[str, str]]
+type Asked = tuple[str, dict[str, str], dict[str, str]]  # address, query, headers
 FEED = {"HX-Request": "true", "HX-Target": "charges"}
 PAGES = (
     "page, this cycle",
@@ -93,8 +103,9 @@ def _pages(org: Any) -> Iterator[tuple[str, Asked]]:
         {"provider": "provider5"},
         {"run": str(run)},
     )
-    asked: list[Asked] = [({"range": key} if key else {}, {}) for key in ("", "30d", "90d")]
-    asked += [({"range": "90d", **feed}, FEED) for feed in feeds]
+    address = f"/orgs/{org.slug}/billing/"
+    asked: list[Asked] = [(address, {"range": key} if key else {}, {}) for key in ("", "30d", "90d")]
+    asked += [(address, {"range": "90d", **feed}, FEED) for feed in feeds]
     yield from zip(PAGES, asked, strict=True)
 
 
@@ -121,14 +132,14 @@ def _timed(ask: Callable[[], Any]) -> Answer:
 # ---------------------------------------------------------------- the bars
 
 
-def bars(rounds: list[dict[tuple[str, int], Answer]], sizes: tuple[int, ...]) -> Iterator[Bar]:
+def bars(rounds: list[dict[tuple[str, int], Answer]], sizes: tuple[int, ...], pages: tuple[str, ...]) -> Iterator[Bar]:
     """Divide the larger sizes by the smallest, page by page."""
 
     def of(name: str, entries: int, figure: str) -> list[float]:
         return [getattr(r[name, entries], figure) for r in rounds]
 
     small = sizes[0]
-    for name in PAGES:
+    for name in pages:
         for entries in sizes[1:]:
             told = f"{name}: {entries:,} ÷ {small:,}"
             seconds, in_database, queries = (
@@ -143,7 +154,12 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.overview", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="without the 10 million: a look, not a figure to quote")
     sizes = SIZES[:-1] if parser.parse_args(arguments).quick else SIZES
-    with cluster.durable("overview") as server:
+    return compare("overview", size, PAGES, sizes)
+
+
+def compare(name: str, size: Callable[..., None], pages: tuple[str, ...], sizes: tuple[int, ...]) -> int:
+    """Time pages at several sizes by turns, each size in a process and a database of its own; answer the exit code."""
+    with cluster.durable(name) as server:
         pipes = {}
         spawn = multiprocessing.get_context("spawn")
         for entries in sizes:
@@ -159,18 +175,18 @@ def main(arguments: list[str]) -> int:
         rounds = []
         for n in range(WARM_UP + ROUNDS):
             answers = {}
-            for name in PAGES:
+            for page in pages:
                 for entries in sizes if n % 2 else sizes[::-1]:
-                    pipes[entries].send(name)
-                    answers[name, entries] = pipes[entries].recv()
+                    pipes[entries].send(page)
+                    answers[page, entries] = pipes[entries].recv()
             rounds.append(answers)
         for pipe in pipes.values():
             pipe.send(None)
         rounds = rounds[WARM_UP:]
-        for name in PAGES:
-            told = [f"{median(r[name, n].seconds for r in rounds) * 1000:.1f}" for n in sizes]
-            print(f"  {name:<20} {' / '.join(told)} ms, {rounds[0][name, sizes[0]].queries} queries", file=sys.stderr)
-        return judge(bars(rounds, sizes))
+        for page in pages:
+            told = [f"{median(r[page, n].seconds for r in rounds) * 1000:.1f}" for n in sizes]
+            print(f"  {page:<20} {' / '.join(told)} ms, {rounds[0][page, sizes[0]].queries} queries", file=sys.stderr)
+        return judge(bars(rounds, sizes, pages))
 
 
 if __name__ == "__main__":

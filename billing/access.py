@@ -59,6 +59,7 @@ class AgencyRequest(HttpRequest):
 
     user: User
     agencies: list[Agency]  # by name; never none
+    agency: Agency  # the one a page is about, where it is about one
 
 
 class HasMember(Protocol):

@@ -63,9 +63,16 @@ class DailyChart:
 
 def usage_by_day(usage: Usage) -> DailyChart:
     """Stack each day's captured credits by provider: five with a colour of their own, the rest as one."""
-    days = usage.span.days
-    stacks = _stacks(usage, days)
-    step, top = scale(max((total for _, total in usage.by_day), default=Decimal(0)))
+    return stacked(usage.span.days, _stacks(usage, usage.span.days))
+
+
+type Stack = tuple[int, str, list[Decimal]]  # the number of its colour, its name, its value on each day
+
+
+def stacked(days: list[date], stacks: list[Stack]) -> DailyChart:
+    """Draw a bar a day, the first stack at its foot. The last day is not over."""
+    totals = [sum(values, Decimal(0)) for values in zip(*(column for _, _, column in stacks), strict=True)]
+    step, top = scale(max(totals, default=Decimal(0)))
     values = [step * n for n in range(int(top / step) + 1)]
     labelled = _labelled(len(days))
     return DailyChart(
@@ -76,6 +83,13 @@ def usage_by_day(usage: Usage) -> DailyChart:
         labels=[Label(days[n], (Decimal(n) + Decimal("0.5")) / len(days)) for n in labelled],
         series=_series(stacks, top),
     )
+
+
+def spark(values: list[Decimal]) -> str:
+    """Draw values, evenly apart, as the points of a line in a box of 100 × 24; nothing but zeros lies on its floor."""
+    most = max(values, default=Decimal(0)) or Decimal(1)
+    last = max(len(values) - 1, 1)
+    return " ".join(f"{n * 100 // last},{23 - int(value * 21 / most)}" for n, value in enumerate(values))
 
 
 @dataclass(frozen=True)
@@ -178,9 +192,6 @@ def scale(most: Decimal) -> tuple[Decimal, Decimal]:
     power = Decimal(1).scaleb(rough.adjusted())
     step = next(power * n for n in (1, 2, 5, 10) if power * n >= rough)
     return step, step * (most / step).to_integral_value(ROUND_CEILING)
-
-
-type Stack = tuple[int, str, list[Decimal]]
 
 
 def _stacks(usage: Usage, days: list[date]) -> list[Stack]:

@@ -8,7 +8,7 @@ from zoneinfo import available_timezones
 
 from django import forms
 
-from billing import invoices, keyring, plans, usage
+from billing import agencies, invoices, keyring, plans, usage
 from billing.models import AutoTopUp, Entry, Pack, PlanChange, Role, Scope
 from billing.offers import Choice
 from billing.statements import Place, Wanted
@@ -299,3 +299,28 @@ class RotateForm(forms.Form):
 class KeysFilter(forms.Form):
     agency = forms.UUIDField(required=False)
     before = KeysetField(keyring.Keyset.read, required=False)
+
+
+class BoardFilter(forms.Form):
+    """Which of an agency's clients, in which order. Text of any length is looked for by its beginning."""
+
+    q = forms.CharField(required=False)
+    show = forms.ChoiceField(choices=list(agencies.SHOWS.items()), required=False)
+    sort = forms.ChoiceField(
+        choices=[(f"{sign}{column}", column) for column in agencies.COLUMNS for sign in ("", "-")], required=False
+    )
+    page = forms.IntegerField(required=False, min_value=1, max_value=100_000)
+    daily = forms.BooleanField(required=False)
+
+    def clean(self) -> dict[str, Any]:
+        sent: dict[str, Any] = self.cleaned_data
+        defaults = {"show": "all", "sort": "runway", "page": 1}
+        return sent | {name: sent.get(name) or value for name, value in defaults.items()} | {"q": _words(sent.get("q"))}
+
+
+def _words(text: str | None) -> str:
+    return " ".join((text or "").split())[:120]
+
+
+class MonthFilter(forms.Form):
+    month = forms.DateField(required=False, input_formats=["%Y-%m"])

@@ -1,10 +1,12 @@
 """Which plan an organization is on, what is on sale, which credit month runs. Reads only; for pages, API and jobs."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from uuid import UUID
 
 from django.conf import settings
-from django.db.models import QuerySet
+from django.db.models import FETCH_RAISE, QuerySet
 
 from billing.cycles import credit_month
 from billing.models import Organization, Pack, Plan, PlanChange, Price, Purchase, Subscription
@@ -52,6 +54,12 @@ def subscription(org: Organization) -> Subscription | None:
     """Read an org's own live subscription. One query."""
     live = Subscription.objects.filter(org=org, status__in=Subscription.LIVE, surplus=False)
     return live.select_related("org", "price__plan", "next_price__plan", "customer").first()
+
+
+def subscriptions(orgs: Iterable[UUID]) -> QuerySet[Subscription]:
+    """Read the live subscriptions of many orgs, with their plans, what comes next included. One query."""
+    live = Subscription.objects.filter(org__in=orgs, status__in=Subscription.LIVE, surplus=False)
+    return live.select_related("price__plan", "next_price__plan").fetch_mode(FETCH_RAISE)
 
 
 def month(org: Organization, live: Subscription | None, now: datetime) -> tuple[datetime, datetime]:

@@ -1,4 +1,7 @@
-"""Finding one organization among hundreds by a few letters. Reads only; for the switcher and its page."""
+"""Finding one organization among hundreds by a few letters, and the pages of the one at hand. Reads only.
+
+For the list of organizations and for the palette, which has all of it at once and finds among it in the browser.
+"""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -6,11 +9,26 @@ from decimal import Decimal
 
 from django.db.models import Case, IntegerField, When
 from django.db.models.functions import Lower
+from django.urls import reverse
 
 from billing import access
-from billing.models import Account, Organization, Reservation, User
+from billing.access import OrgRequest
+from billing.models import Account, Agency, Organization, Reservation, User
 
 SHOWN = 20
+IN_PALETTE = 500
+# The pages of an org that the palette names, each with its address and the right it takes.
+PAGES = (
+    ("Billing", "billing:overview", "read"),
+    ("Runs", "runs:index", "read"),
+    ("New run", "runs:new", "start_runs"),
+    ("Plan and top-ups", "billing:subscribe", "read"),
+    ("Automatic top-up", "billing:auto_top_up", "plan"),
+    ("Invoices", "billing:invoices", "read"),
+    ("Statement of the month", "billing:statement", "read"),
+    ("Provider accounts", "runs:accounts", "settings"),
+    ("API keys", "billing:keys", "settings"),
+)
 
 
 @dataclass(frozen=True)
@@ -41,3 +59,29 @@ def find(user: User, text: str, shown: int = SHOWN) -> Found:
     paused = Counter(Reservation.objects.filter(org__in=ids, closed_at=None, paused=True).values_list("org", flat=True))
     lines = [Line(org, available.get(org.pk, Decimal(0)), paused[org.pk]) for org in orgs]
     return Found(lines, max(0, matches.count() - shown) if len(orgs) == shown else 0)
+
+
+@dataclass(frozen=True)
+class Page:
+    name: str
+    href: str
+
+
+@dataclass(frozen=True)
+class Palette:
+    orgs: Found
+    pages: list[Page]
+
+
+def palette(user: User, request: OrgRequest | None) -> Palette:
+    """Read where one can go: one's orgs, the pages of the org of `request` one may open, the boards. Five queries."""
+    pages = [
+        Page(name, reverse(address, args=[request.org.slug]))
+        for name, address, right in (PAGES if request else ())
+        if request and access.allows(request, right)
+    ]
+    return Palette(find(user, "", IN_PALETTE), [*pages, *(_board(agency) for agency in user.agencies.all())])
+
+
+def _board(agency: Agency) -> Page:
+    return Page(f"Clients of {agency.name}", reverse("billing:agency", query={"agency": agency.pk}))

@@ -2,6 +2,7 @@
 
 from django.urls import path
 
+from billing.views.agency import agency, agency_csv
 from billing.views.auto_top_up import auto_top_up
 from billing.views.grants import grants
 from billing.views.invoices import invoices
@@ -20,6 +21,7 @@ from billing.views.overview import overview
 from billing.views.portal import portal
 from billing.views.returned import returned
 from billing.views.settings import change_member, change_zone, invite, revoke_invitation, settings
+from billing.views.statement import statement, statement_csv
 from billing.views.stripe_webhook import stripe_webhook
 from billing.views.subscribe import cancel_plan, checkout, confirm, preview, subscribe, top_up, undo
 from billing.views.theme import theme
@@ -38,6 +40,8 @@ urlpatterns = [
     path("orgs/new/", new_org, name="new_org"),
     path("orgs/<slug:slug>/billing/", overview, name="overview"),
     path("orgs/<slug:slug>/billing/invoices/", invoices, name="invoices"),
+    path("orgs/<slug:slug>/billing/statement/", statement, name="statement"),
+    path("orgs/<slug:slug>/billing/statement.csv", statement_csv, name="statement_csv"),
     path("orgs/<slug:slug>/billing/ledger/", ledger, name="ledger"),
     path("orgs/<slug:slug>/billing/ledger/csv/", ledger_csv, name="ledger_csv"),
     path("orgs/<slug:slug>/billing/ledger/<str:entry_id>/", entry, name="entry"),
@@ -61,6 +65,8 @@ urlpatterns = [
     path("orgs/<slug:slug>/settings/keys/", keys, name="keys"),
     path("orgs/<slug:slug>/settings/keys/<uuid:key_id>/revoke/", revoke_key, name="revoke_key"),
     path("orgs/<slug:slug>/settings/keys/<uuid:key_id>/rotate/", rotate_key, name="rotate_key"),
+    path("agency/", agency, name="agency"),
+    path("agency/clients.csv", agency_csv, name="agency_csv"),
     path("agency/keys/", agency_keys, name="agency_keys"),
     path("agency/keys/<uuid:key_id>/revoke/", agency_revoke_key, name="agency_revoke_key"),
     path("agency/keys/<uuid:key_id>/rotate/", agency_rotate_key, name="agency_rotate_key"),

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from oxygen_cli import exact, problems
+from oxygen_cli import exact, problems, settings, shown
+from oxygen_cli.settings import Settings
+from oxygen_cli.shown import Part
 
 if TYPE_CHECKING:
     from oxygen_cli.client import Client
-    from oxygen_cli.settings import Settings
-    from oxygen_cli.shown import Part
 
 type Draw = Callable[[Any], Iterable[Part]]
 
@@ -42,14 +42,12 @@ class Session:
         self.idempotency_key = idempotency_key
 
     @cached_property
-    def settings(self) -> "Settings":
-        from oxygen_cli import settings
-
+    def settings(self) -> Settings:
         return settings.find(self.url, self.org, self.profile)
 
     @cached_property
     def api(self) -> "Client":
-        from oxygen_cli.client import Client
+        from oxygen_cli.client import Client  # and with it the network, where it is needed
 
         return Client(self.settings, self.idempotency_key, self.say)
 
@@ -63,8 +61,6 @@ class Session:
         if self.as_json:
             print(exact.write({"data": data} if "next_cursor" in data else {**data, "data": data}))
             return
-        from oxygen_cli import shown
-
         for part in draw(data):
             self.say(part) if isinstance(part, str) else shown.put(part)
 

@@ -60,9 +60,10 @@ def links(org: UUID, providers: Iterable[Provider]) -> list[Link]:
     listed = []
     for provider in providers:
         link = chosen.get(provider.id)
-        mode = _mode(provider, link and link.mode)
+        mode = _mode(provider, link.mode if link else None)
         account = org if mode == Mode.BYOK else OXYGENS
-        listed.append(Link(provider, mode, link and link.connected_at, until.get((provider.id, account))))
+        connected_at = link.connected_at if link else None
+        listed.append(Link(provider, mode, connected_at, until.get((provider.id, account))))
     return listed
 
 

@@ -1,7 +1,7 @@
 """What tables hold: their rows with what columns found for them, where each value came from, and a table as a CSV file.
 
-For the API. Reads only, each at a cost in queries that does not grow. Laws: in a cell stands what its column found last
-in a live run, else in a smoke test, else what became of it last; its credits are what the ledger captured for that.
+For the API. Reads only, each at a cost in queries that does not grow. Laws: in a cell stands what its column found
+last, live or in a smoke test, which fills nothing; else what became of it last. Credits are what the ledger captured.
 """
 
 import csv
@@ -116,8 +116,8 @@ def as_text(result: Any) -> str:
 
 def _lines(table: Table, columns: Sequence[Column], after: int, limit: int) -> list[RowLine]:
     rows = list(table.rows.filter(number__gt=after).order_by("number").fetch_mode(FETCH_RAISE)[:limit])
-    keys = {column.id: column.key for column in columns}
-    standing: dict[UUID, dict[str, Cell]] = defaultdict(dict)
+    keys: dict[int | None, str] = {column.id: column.key for column in columns}
+    standing: dict[UUID | None, dict[str, Cell]] = defaultdict(dict)
     if rows and columns:
         for found in _standing(Item.objects.filter(row__in=[row.id for row in rows], run__column__in=keys)):
             standing[found.item.row_id][keys[found.item.run.column_id]] = found
@@ -126,8 +126,8 @@ def _lines(table: Table, columns: Sequence[Column], after: int, limit: int) -> l
 
 def _standing(items: QuerySet[Item]) -> Iterator[Cell]:
     """Of each cell that these items are of, the one that stands in it. One query."""
-    rank = Case(When(FOUND & LIVE, then=Value(0)), When(FOUND, then=Value(1)), default=Value(2))
-    first = items.order_by("row_id", "run__column_id", rank, "-run_id").distinct("row_id", "run__column_id")
+    found_first = Case(When(FOUND, then=Value(0)), default=Value(1))
+    first = items.order_by("row_id", "run__column_id", found_first, "-run_id").distinct("row_id", "run__column_id")
     for item in first.select_related("run").annotate(captured=_captured()).fetch_mode(FETCH_RAISE):
         yield Cell(item, item.captured)
 

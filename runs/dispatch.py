@@ -1,10 +1,10 @@
 """The hot path: claim items, settle their attempts. Set-based SQL, synchronous.
 
-For `worker.py`; `standing.py` lets go of attempts. Each verb but that one is one intention. Laws: intent before effect,
-so an attempt is written in the transaction before its call; a running item has exactly one open attempt, which is
-replayed under its own key when a lease has run out, or never asked again where its provider takes no keys; a settle is
-fenced by owner and lease, so a late one moves nothing and is counted. Claim and settle never lock the run's row. Lock
-order: items by number, attempts, entries, reservation.
+For `worker.py`; `standing.py` lets go of attempts, and `planes.py` settles others' with the steps of this. Each other
+verb is one intention. Laws: intent before effect, so an attempt is written in the transaction before its call; a
+running item has exactly one open attempt, which is replayed under its own key when a lease has run out, or never asked
+again where its provider takes no keys; a settle is fenced by owner and lease, so a late one moves nothing and is
+counted. Claim and settle never lock the run's row. Lock order: items by number, attempts, entries, reservation.
 """
 
 import json
@@ -276,7 +276,7 @@ def settle(run: Run, owner: UUID, answers: Sequence[Answer]) -> list[Call]:
 
 def let_go(run: Run, answers: Sequence[Answer]) -> None:
     """Settle open attempts that nobody will answer any more. A step of a transaction that holds their items."""
-    noted = _note(run, answers)
+    noted = note(run, answers)
     kept = [answer for answer in answers if answer.call.item in noted]
     moves = [follow(run.cascade, answer.call.number, answer.outcome.outcome, stopped=True) for answer in kept]
     _book(run, kept, moves, {}, slow=True)
@@ -300,7 +300,7 @@ def _settle(
     items, leases = array(a.call.item for a in answers), array(a.call.lease_no for a in answers)
     mine = query(MINE, run=run.id, owner=owner, items=items, leases=leases)
     stopped = {(item, lease_no): cancelling for item, lease_no, cancelling, _ in mine}
-    noted = _note(run, [answer for answer in answers if answer.call.key in stopped])
+    noted = note(run, [answer for answer in answers if answer.call.key in stopped])
     kept = sorted((answer for answer in answers if answer.call.key in stopped and answer.call.item in noted), key=_item)
     moves = [
         follow(
@@ -317,10 +317,10 @@ def _settle(
 
 
 def _book(run: Run, kept: Sequence[Answer], moves: Sequence[Move], leave: Leaves, *, slow: bool) -> list[Call]:
-    _end_items(run, [answer for answer, move in zip(kept, moves, strict=True) if move.next is None])
+    end_items(run, [answer for answer, move in zip(kept, moves, strict=True) if move.next is None])
     further = [(answer, move) for answer, move in zip(kept, moves, strict=True) if move.next is not None]
     calls = _go_on(run, further, leave)
-    settled = [_settled(run, answer, move) for answer, move in zip(kept, moves, strict=True)]
+    settled = [booking(run, answer, move) for answer, move in zip(kept, moves, strict=True)]
     if slow and settled:
         for item, attempt, verdict in ledger.settle_slow(run.org_id, run.id, settled):
             if verdict != "settled":
@@ -347,7 +347,8 @@ def _count(run: Run, late: Sequence[Answer]) -> None:
         given_up.update(absorbed=outcome.cost, reference=outcome.reference)
 
 
-def _note(run: Run, answers: Sequence[Answer]) -> set[int]:
+def note(run: Run, answers: Sequence[Answer]) -> set[int]:
+    """Write down how open attempts ended, one an item; answer the items that had one. A step, as the next two."""
     if not answers:
         return set()
     facts = [
@@ -366,7 +367,8 @@ def _note(run: Run, answers: Sequence[Answer]) -> set[int]:
     return {item for (item,) in noted}
 
 
-def _end_items(run: Run, answers: Sequence[Answer]) -> None:
+def end_items(run: Run, answers: Sequence[Answer]) -> None:
+    """End the items of which these were the last answers."""
     if answers:
         facts = [{"item": answer.call.item, "result": answer.outcome.result or None} for answer in answers]
         query(END, run=run.id, answers=json.dumps(facts))
@@ -405,7 +407,8 @@ def _go_on(run: Run, moves: Sequence[tuple[Answer, Move]], leave: Leaves) -> lis
     return [call for call, wait in zip(calls, waits, strict=True) if wait is None]
 
 
-def _settled(run: Run, answer: Answer, move: Move) -> ledger.Settled:
+def booking(run: Run, answer: Answer, move: Move) -> ledger.Settled:
+    """Say what the ledger is told of an answer."""
     call, outcome = answer.call, answer.outcome
     step = run.cascade[call.step]
     what = (step.provider, step.tool, step.byok, outcome.outcome)

@@ -107,7 +107,7 @@ def _unapproved(card: RunCard, available: Decimal, limits: list[Bound]) -> Expla
 def _paused(card: RunCard, limits: list[Bound]) -> Explanation:
     run = card.run
     if card.at_cap:
-        rest = today.expected(card.pending, today.tools(run.column)).suggested_cap or ZERO
+        rest = today.expected(card.pending, today.tools(today.filled_by(run))).suggested_cap or ZERO
         line = f"oxygen table-runs continue {run.id} --max-credits {plain(rest)}"
         return _blocked("cap_reached", card.why, limits, Action("Continue with a new cap", line, _page(run)))
     resume = Action("Resume it", f"oxygen table-runs resume {run.id}", _page(run))

@@ -15,11 +15,13 @@ from django.db.models import Exists, OuterRef, Q
 
 from oxygen_site.jobs import defer, line, periodic, task
 from oxygen_site.transactions import connection_lost, intention
-from runs import standing, worker
+from runs import planes, standing, worker
 from runs.models import Item, Run
 from runs.standing import AGAIN, AT_ONCE
 
 log = logging.getLogger("oxygen.runs")
+
+OURS, OUTSIDE = Run.objects.exclude(kind=Run.Kind.OUTSIDE), Run.objects.filter(kind=Run.Kind.OUTSIDE)
 
 
 @task(queue="runs")
@@ -49,7 +51,9 @@ def _gives_way(org: str) -> bool:
 
 
 def wake(run: Run) -> None:
-    """Have a run driven, by as many slices side by side as its rows can keep busy."""
+    """Have a run driven, by as many slices side by side as its rows can keep busy; an outside one by none."""
+    if run.is_outside:
+        return
     busy = -(-run.rows // settings.WORKER_CONCURRENCY)
     for shard in range(min(settings.RUN_SHARDS, busy)):
         _line_up(str(run.id), shard, str(run.org_id))
@@ -65,7 +69,7 @@ def ensure_driven() -> None:
     items = Item.objects.filter(run=OuterRef("pk"))
     in_flight, waiting = Exists(items.filter(status="running")), Exists(items.filter(status="pending"))
     paused = Q(status=Run.Status.PAUSED) & (Q(in_flight) | ~Q(waiting))
-    for run in Run.objects.filter(Q(status__in=Run.LIVE) | paused):
+    for run in OURS.filter(Q(status__in=Run.LIVE) | paused):
         intention(partial(wake, run))
 
 
@@ -85,10 +89,18 @@ def _go_on(run: Run) -> None:
 def give_up_overdue() -> None:
     """Free the holds of calls that were sent too long ago and of which nobody knows what became."""
     in_flight = Exists(Item.objects.filter(run=OuterRef("pk"), status=Item.Status.RUNNING))
-    for run in Run.objects.filter(in_flight, status__in=Run.OPEN):
+    for run in OURS.filter(in_flight, status__in=Run.OPEN):
         intention(partial(_give_up_overdue, run))
 
 
 def _give_up_overdue(run: Run) -> None:
     if standing.give_up_overdue(run):
         wake(run)
+
+
+@periodic("*/5 * * * * *")
+def look_after_planes() -> None:
+    """Return the holds of outside runs whose leases have run out, and what those runs can no longer need."""
+    for run in OUTSIDE.filter(status__in=Run.OPEN).exclude(status=Run.Status.AWAITING_APPROVAL):
+        planes.return_lapsed(run)
+        standing.give_back(run)

@@ -14,7 +14,7 @@ from uuid import UUID
 
 from billing import ledger
 from billing.access import actor
-from billing.models import Account, ApiKey, Reservation, User
+from billing.models import Account, ApiKey, Organization, Reservation, User
 from oxygen_site.clock import clock, new_id
 from oxygen_site.transactions import Refused, intention
 from runs import approval, smoke_tests, standing, tables, today
@@ -56,14 +56,7 @@ def create(
         named = name or f"{column.name}, {table.name}"
         run = _drafted(column, len(taken), capped, by, kind=kind_of(fill), mode=mode, name=named)
         run.row_limit = limit
-        if why := approval.reason(column.table.org, run.kind, run.to_hold, mode):
-            if not approved and rows is None:
-                return _asked(run)
-            approval.require(column.table.org, by, key, why)
-            run.approved_by = by
-        if missing := _reserved(run, actor(by, key)):
-            return today.short(missing, run.to_hold)
-        return _started(run, taken)
+        return _begun(run, taken, by, key, waits=not approved and rows is None)
 
     if limit is not None and limit < 1:
         raise Refused("invalid_limit", "Name at least one row to run on.", 422, field="limit")
@@ -71,6 +64,37 @@ def create(
         approval.require(table.org, by, key)
     tested = mode == Run.Mode.SMOKE_TEST
     most, capped = (smoke_tests.rows(limit), None) if tested else (limit, exact_cap(cap))
+    return intention(verb, certain=True)
+
+
+def create_outside(
+    org: Organization,
+    cascade: Sequence[str],
+    *,
+    items: int,
+    cap: Decimal | str | None,
+    by: User,
+    key: ApiKey | None = None,
+    name: str | None = None,
+    approved: bool = False,
+) -> Run:
+    """Start a run of which an execution plane works on `items` items at most, and hold what it may spend.
+
+    Each item may use these tools, in this order. Approval and refusals as of `create`; and invalid_cascade,
+    unknown_tool (422).
+    """
+
+    def verb() -> Run | Refused:
+        run = _drafted(
+            today.nowhere(org, cascade), items, capped, by, kind=Run.Kind.OUTSIDE, mode=Run.Mode.LIVE, name=named
+        )
+        return _begun(run, (), by, key, waits=not approved)
+
+    tables.check_cascade(cascade)
+    named = (name or "").strip() or f"Outside, {', '.join(cascade)}"
+    if approved:
+        approval.require(org, by, key)
+    capped = exact_cap(cap)
     return intention(verb, certain=True)
 
 
@@ -83,11 +107,12 @@ def approve(run: Run, *, by: User, key: ApiKey | None = None, plan: str | None =
     """
 
     def verb() -> Run | Refused:
-        column = _locked_column(run.table, run.column)
+        column = _column(run)
         now = _locked(run, (Run.Status.AWAITING_APPROVAL,), "approved")
         rows = list(today.rows_to_fill(column).values_list("id", flat=True)[: now.row_limit])
+        most = now.rows if now.is_outside else len(rows)
         looked_at = now.plan if plan is None else plan
-        if _renewed(now, today.terms(column, len(rows), now.cap)) or now.plan != looked_at:
+        if _renewed(now, today.terms(column, most, now.cap)) or now.plan != looked_at:
             return _changed(now)
         if missing := _reserved(now, actor(by, key)):
             return today.short(missing, now.to_hold)
@@ -117,7 +142,8 @@ def resume(run: Run, *, by: User, key: ApiKey | None = None) -> Run:
 
     def verb() -> Run:
         now = _locked(run, (Run.Status.PAUSED,), "resumed")
-        if now.unit and not now.items.in_flight().exists() and _room(now) < now.unit:
+        # What an execution plane may still take is told when it asks.
+        if not now.is_outside and now.unit and not now.items.in_flight().exists() and _room(now) < now.unit:
             raise Refused(
                 "cap_reached",
                 f"The cap of {plain(now.cap or Decimal(0))} credits is spent: one more row may cost {plain(now.unit)}. "
@@ -162,6 +188,13 @@ def continue_remaining(run: Run, *, cap: Decimal | str | None, by: User, key: Ap
 
     def verb() -> Run:
         old = _locked(run, (Run.Status.PAUSED,), "continued")
+        if old.table is None or old.column is None:
+            raise Refused(
+                "wrong_state",
+                "An execution plane works on this run, and none of its items waits here. "
+                "Close it, and open another reservation for the rest.",
+                state=old.status,
+            )
         rows = list(old.items.filter(status=Item.Status.PENDING).order_by("number").values_list("row", flat=True))
         capped = None if old.is_smoke_test else exact_cap(cap)
         new = _drafted(old.column, len(rows), capped, by, kind=old.kind, mode=old.mode, name=old.name, continues=old)
@@ -196,6 +229,11 @@ def _locked_column(table: Table, column: Column) -> Column:
     return columns.get(id=column.id, table=table)
 
 
+def _column(run: Run) -> Column:
+    column = today.filled_by(run)
+    return _locked_column(column.table, column) if column.pk else column
+
+
 def _drafted(
     column: Column,
     rows: int,
@@ -211,9 +249,9 @@ def _drafted(
     return Run(
         **today.terms(column, rows, cap, mode),
         id=new_id(),
-        org_id=column.table.org_id,
-        table_id=column.table_id,
-        column=column,
+        org=column.table.org,
+        table=column.table if column.pk else None,
+        column=column if column.pk else None,
         kind=kind,
         mode=mode,
         name=name[:200],
@@ -237,6 +275,17 @@ def _reserved(run: Run, who: str) -> Decimal:
         member=run.member_id,
         actor=who,
     )
+
+
+def _begun(run: Run, rows: Sequence[UUID], by: User, key: ApiKey | None, *, waits: bool) -> Run | Refused:
+    if why := approval.reason(run.org, run.kind, run.to_hold, run.mode):
+        if waits:
+            return _asked(run)
+        approval.require(run.org, by, key, why)
+        run.approved_by = by
+    if missing := _reserved(run, actor(by, key)):
+        return today.short(missing, run.to_hold)
+    return _started(run, rows)
 
 
 def _started(run: Run, rows: Sequence[UUID]) -> Run:

@@ -212,7 +212,12 @@ class ItemLine:
 
     @property
     def title(self) -> str:
-        """What a person knows the row by: whom or what it names, else any cell that says something."""
+        """What a person knows the row by: whom or what it names, else any cell that says something.
+
+        What is worked on outside goes by the name its execution plane has for it.
+        """
+        if self.item.row is None:
+            return self.item.ref or f"Item {self.item.number}"
         cells = self.item.row.data
         person = " ".join(filter(None, (cells.get("first_name"), cells.get("last_name"))))
         named = (cells.get(key) for key in ("name", "full_name", "company", "domain"))
@@ -273,9 +278,10 @@ def runs_page(
     before: UUID | None = None,
     status: str | None = None,
     table: UUID | None = None,
-    size: int = PAGE,
+    size: int | None = None,
 ) -> RunsPage:
     """The org's runs, newest first; of one status, or `open` ones, or over one table. Three queries."""
+    size = size or PAGE
     runs = _runs(org).order_by("-id")
     if table:
         runs = runs.filter(table=table)
@@ -332,13 +338,14 @@ def items_page(
     status: str | None = None,
     calls: str | None = None,
     number: int | None = None,
-    size: int = PAGE,
+    size: int | None = None,
 ) -> ItemsPage:
     """A run's items by number with their attempts. Three queries.
 
     `calls`: only items with a call of that outcome, with one nobody knows the outcome of yet (they are `unknown` too),
     or with one of which something was `absorbed`.
     """
+    size = size or PAGE
     items = run.items.select_related("row").filter(number__gt=after).order_by("number")
     if number:
         items = items.filter(number=number)

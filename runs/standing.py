@@ -1,9 +1,10 @@
 """Where a run stands: enroll its items, begin it, give back, give up, and bring it to rest.
 
-For `worker.py` and `jobs.py`; `lifecycle.py` uses `enroll`, `give_up` and `end`, which are steps of its transactions,
-while each other verb is one intention. Laws: a run ends or pauses only once nothing of it is in flight; what only waits
-for an answer that may never come does not delay a pause, and is given up after UNKNOWN_SECONDS of business time, when
-it is cancelled, or when it is continued. Lock order: run, account, items by number, attempts, entries, reservation.
+For `worker.py` and `jobs.py`; `lifecycle.py` and `planes.py` use `enroll`, `begun`, `give_up` and `end`, which are
+steps of their transactions, while each other verb is one intention. Laws: a run ends or pauses only once nothing of it
+is in flight; what only waits for an answer that may never come does not delay a pause, and is given up after
+UNKNOWN_SECONDS of business time, when it is cancelled, or when it is continued. Lock order: run, account, items by
+number, attempts, entries, reservation.
 """
 
 from collections.abc import Iterable, Sequence
@@ -71,8 +72,13 @@ def enroll(run: Run, rows: Sequence[UUID]) -> None:
 
 def begin(run: Run) -> None:
     """Say that a queued run has begun."""
+    intention(lambda: begun(run))
+
+
+def begun(run: Run) -> None:
+    """Say so as a step."""
     queued = Run.objects.filter(id=run.id, status=Run.Status.QUEUED)
-    intention(lambda: queued.update(status=Run.Status.RUNNING, started_at=clock()))
+    queued.update(status=Run.Status.RUNNING, started_at=clock())
 
 
 def give_back(run: Run) -> Decimal:
@@ -144,14 +150,15 @@ def _conclude(run: Run, lapse: timedelta) -> timedelta | None:
         if now.status != Run.Status.PAUSED and _affords_more(now):
             return AT_ONCE
     elif Item.Status.RUNNING not in standing:
-        end(now, _verdict(now, standing), actor=f"run:{run.id}")
+        end(now, verdict(now, standing), actor=f"run:{run.id}")
         return None
     if Item.Status.RUNNING not in standing:
         return None
     return max(min(lapse, timedelta(seconds=settings.LEASE_SECONDS)), AT_ONCE)
 
 
-def _verdict(run: Run, standing: set[str]) -> Run.Status:
+def verdict(run: Run, standing: set[str]) -> Run.Status:
+    """Say how a run ends whose items are all done, from which states there are among them."""
     if run.status == Run.Status.CANCELLING:
         return Run.Status.CANCELLED
     if Item.Status.FAILED not in standing:

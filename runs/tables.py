@@ -105,10 +105,7 @@ def add_column(table: Table, key: str, name: str, cascade: Sequence[str]) -> Col
     name = _name(name, "column")
     if not key or len(key) > 60 or slugify(key) != key:
         raise Refused("invalid_key", "A column's key has lower-case letters, digits, - and _, at most 60.", 422, "key")
-    if not cascade or len(set(cascade)) < len(cascade):
-        raise Refused("invalid_cascade", "Name at least one tool, and each tool once.", 422, "tools")
-    if unknown := set(cascade) - set(Tool.objects.filter(pk__in=cascade).values_list("pk", flat=True)):
-        raise Refused("unknown_tool", f"There is no tool {', '.join(sorted(unknown))}.", 422, "tools")
+    check_cascade(cascade)
 
     def verb() -> Column:
         column, made = Column.objects.get_or_create(
@@ -119,6 +116,14 @@ def add_column(table: Table, key: str, name: str, cascade: Sequence[str]) -> Col
         return column
 
     return intention(verb, certain=True)
+
+
+def check_cascade(cascade: Sequence[str]) -> None:
+    """Refuse a list of tools of which nothing can be made: invalid_cascade, unknown_tool. One query."""
+    if not cascade or len(set(cascade)) < len(cascade):
+        raise Refused("invalid_cascade", "Name at least one tool, and each tool once.", 422, "tools")
+    if unknown := set(cascade) - set(Tool.objects.filter(pk__in=cascade).values_list("pk", flat=True)):
+        raise Refused("unknown_tool", f"There is no tool {', '.join(sorted(unknown))}.", 422, "tools")
 
 
 def column_for(table: Table, named: Capability | WorkflowTemplate) -> Column:

@@ -9,6 +9,7 @@ from typing import Any
 
 from django.db.models import Exists, OuterRef, QuerySet
 
+from billing.models import Organization
 from oxygen_site.transactions import Refused
 from runs import accounts, catalog
 from runs.cascade import Step, plain, unit
@@ -22,6 +23,16 @@ def column_of(table: Table, fill: Fill) -> Column:
         return fill
     missing = Column(table=table, key=fill.pk, name=fill.name, cascade=fill.cascade)
     return Column.objects.filter(table=table, key=fill.pk).select_related("table").first() or missing
+
+
+def nowhere(org: Organization, cascade: Sequence[str]) -> Column:
+    """The column that an outside run fills: one that is not here, and has no rows."""
+    return Column(table=Table(org=org), cascade=list(cascade))
+
+
+def filled_by(run: Run) -> Column:
+    """The column that a run fills."""
+    return run.column or nowhere(run.org, run.tools)
 
 
 def rows_to_fill(column: Column) -> QuerySet[Row]:

@@ -245,7 +245,7 @@ def _confirm(
     """The figures before a decision: in the dialog with htmx, else as a page of its own."""
     access.require_steering(request, run)
     card = queries.receipt(run)
-    rest = estimate(card.pending, today.tools(run.column))
+    rest = estimate(card.pending, today.tools(today.filled_by(run)))
     to_hold = min(rest.suggested_cap or ZERO, rest.max or ZERO)
     may_approve = access.may(request.role, "approve")
     facts = {

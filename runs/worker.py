@@ -39,7 +39,7 @@ def drive_slice(run_id: UUID, seconds: int) -> timedelta | None:
     Answer after how long to go on; None when the run has ended or somebody has to wake it first.
     """
     run = Run.objects.get(id=run_id)
-    if not run.is_open or run.status == Run.Status.AWAITING_APPROVAL:
+    if not run.is_open or run.is_outside or run.status == Run.Status.AWAITING_APPROVAL:
         return None
     with bound_contextvars(org=str(run.org_id), run=str(run.id)):
         return _drive(run, seconds)

@@ -1,4 +1,4 @@
-// Small behaviours around htmx: dialog, toasts, failures, polling, drill-down, arrow keys.
+// Small behaviours around htmx: dialog, toasts, failures, polling, drill-down, the palette.
 (() => {
   const on = (names, fn) => names.split(" ").forEach((name) => document.addEventListener(name, fn));
   const byId = (id) => document.getElementById(id);
@@ -55,6 +55,7 @@
 
   // A day, picked in the chart, asks for that day's charges, as its link in the table of days does.
   on("drill", (event) => {
+    if (!byId("charges")) return;
     const query = new URLSearchParams(location.search);
     query.set("day", event.detail.day);
     query.delete("before");
@@ -67,12 +68,93 @@
     link.remove();
   });
 
-  // Arrow keys walk the results of the organization switcher.
-  byId("orgs")?.addEventListener("keydown", (event) => {
-    const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
-    if (!step) return;
-    const stops = [...event.currentTarget.querySelectorAll("input, #org-results a")];
-    const next = stops[stops.indexOf(document.activeElement) + step];
-    if (next) { event.preventDefault(); next.focus(); }
-  });
+  // The palette: organizations and pages by a few letters, from anywhere. The server brings the list when it is opened;
+  // what matches is found here, so that no letter waits for an answer.
+  const palette = byId("palette");
+  if (palette) {
+    const most = 12;  // shown of a group
+    const input = palette.querySelector("input"), told = palette.querySelector("[role=status]");
+    let groups = [], hurried = false;  // hurried: Enter came before the list did
+    const plain = (text) => text.normalize("NFD").replace(/\p{M}/gu, "").toLowerCase().replace(/[\s-]+/g, " ");
+    const shown = () => groups.flatMap(({ options }) => options.filter((option) => !option.hidden));
+    const chosen = () => palette.querySelector("[aria-selected=true]");
+
+    // 0 begins with it, 1 a word does, 2 the first letters of its words do, 3 holds it, 4 holds its letters in order.
+    function rank(name, sought) {
+      if (name.startsWith(sought)) return 0;
+      if (name.includes(` ${sought}`)) return 1;
+      if (name.split(" ").map((word) => word[0]).join("").startsWith(sought)) return 2;
+      if (name.includes(sought)) return 3;
+      let at = -1;
+      return [...sought].every((letter) => (at = name.indexOf(letter, at + 1)) >= 0) ? 4 : 5;
+    }
+
+    function choose(option) {
+      chosen()?.setAttribute("aria-selected", "false");
+      option?.setAttribute("aria-selected", "true");
+      option?.scrollIntoView({ block: "nearest" });
+      input.setAttribute("aria-activedescendant", option?.id ?? "");
+    }
+
+    function narrow() {
+      const sought = plain(input.value).trim();
+      for (const group of groups) {
+        const ranks = new Map(group.all.map((option) => [option, Math.min(...option.names.map((name) => rank(name, sought)))]));
+        group.options = group.all.filter((option) => ranks.get(option) < 5).sort((a, b) => ranks.get(a) - ranks.get(b));
+        group.best = ranks.get(group.options[0]) ?? 5;
+        group.all.forEach((option) => { option.hidden = true; });
+        group.options.slice(0, most).forEach((option) => { option.hidden = false; });
+        group.box.hidden = !group.options.length;
+        group.box.append(...group.options);
+      }
+      groups.sort((a, b) => a.best - b.best || a.place - b.place);
+      byId("palette-list").append(...groups.map(({ box }) => box));
+      choose(shown()[0]);
+      const found = groups.reduce((sum, { options }) => sum + options.length, 0);
+      if (groups.length) told.textContent = found ? `${found} found` : "Nothing is called like that.";
+      palette.classList.toggle("is-empty", groups.length > 0 && !found);
+    }
+
+    on("htmx:afterSwap htmx:after:swap", (event) => {
+      if ((event.detail.target ?? event.detail.ctx?.target)?.id !== "palette-list") return;
+      groups = [...palette.querySelectorAll("[role=group]")].map((box, place) => {
+        const all = [...box.querySelectorAll("[role=option]")];
+        for (const option of all) option.names = option.dataset.names.split("|").map(plain);
+        return { box, place, all, options: all };
+      });
+      narrow();
+      if (hurried) chosen()?.click();
+    });
+
+    function toggle() {
+      if (palette.open) return palette.close();
+      hurried = false;
+      input.value = "";
+      palette.showModal();
+      narrow();
+      window.htmx.trigger("#palette-list", "needed");
+    }
+    on("keydown", (event) => {
+      if (event.key.toLowerCase() !== "k" || !(event.ctrlKey || event.metaKey) || event.altKey || event.shiftKey) return;
+      event.preventDefault();
+      toggle();
+    });
+    on("click", (event) => {
+      if (event.target.closest("[data-palette]")) { event.preventDefault(); toggle(); }
+      else if (event.target === palette || event.target.closest("#palette [role=option]")) palette.close();
+    });
+    input.addEventListener("input", () => { hurried = false; narrow(); });
+    input.addEventListener("keydown", (event) => {
+      const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+      if (event.key === "Enter") {
+        event.preventDefault();
+        hurried = !groups.length;
+        chosen()?.click();
+      } else if (step) {
+        event.preventDefault();
+        const all = shown();
+        choose(all[(all.indexOf(chosen()) + step + all.length) % all.length]);
+      }
+    });
+  }
 })();

@@ -33,8 +33,8 @@
     made.append(...children);
     return made;
   };
-  // The table beside the chart is its legend, and knows the providers' names.
-  const named = (id) => document.querySelector(`[data-provider="${id}"]`)?.textContent.trim() ?? id;
+  // The table beside the chart is its legend, and knows the names.
+  const named = (id) => document.querySelector(`[data-provider="${id}"], [data-series="${id}"]`)?.textContent.trim() ?? id;
 
   function wire(plot) {
     plot.dataset.wired = "yes";

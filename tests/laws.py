@@ -265,6 +265,15 @@ RUNS = {
         "UPDATE runs_run SET status = 'succeeded'",
         "UPDATE runs_run SET status = 'lost'",
     ],
+    "runs_run.run_fills_or_is_outside": [
+        "UPDATE runs_run SET kind = 'outside'",
+        "UPDATE runs_run SET table_id = NULL",
+        "UPDATE runs_run SET column_id = NULL",
+    ],
+    "runs_item.item_of_a_row_or_outside": [
+        "UPDATE runs_item SET ref = ''",
+        "UPDATE runs_item SET row_id = NULL",
+    ],
     "runs_item.item_numbered_from_1": ["UPDATE runs_item SET number = 0 WHERE number = 1"],
     "runs_item.item_leased_while_running": [
         "UPDATE runs_item SET owner = NULL WHERE status = 'running'",

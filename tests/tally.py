@@ -33,6 +33,7 @@ DONE = (
     "calls made up",
     "writes sent 16 times",
     "runs ended",
+    "outcomes settled outside",
 )
 NEVER = (
     *("credits lost", "double captures", "cap overshoots", "runs that never end"),

@@ -76,6 +76,13 @@ OPERATIONS = {
     ("GET", "/tables/{table_id}/export"): "read",
     ("GET", "/tables/{table_id}/rows/{row_id}/history"): "read",
     ("GET", "/tables/{table_id}/rows/{row_id}/cells/{key}"): "read",
+    # execution planes
+    ("POST", "/reservations"): "start_runs",
+    ("GET", "/reservations/{reservation_id}"): "read",
+    ("POST", "/reservations/{reservation_id}/holds"): "start_runs",
+    ("POST", "/reservations/{reservation_id}/renew"): "start_runs",
+    ("POST", "/reservations/{reservation_id}/settle"): "start_runs",
+    ("POST", "/reservations/{reservation_id}/close"): "start_runs",
 }
 # What those are sent that look at who steers only once the body is read.
 BODIES: dict[str, dict[str, object]] = {"/runs/{run_id}/continue": {"max_credits": 5}}
@@ -119,6 +126,7 @@ def world(harbor: Agency, harriet: User, globex: Organization, mallory: User, se
     give(org, 100)
     column = column_of(table_of(org, rows=40), HUNTER)
     run = lifecycle.create(column.table, column, cap="3", limit=3, by=people["member"])
+    outside = lifecycle.create_outside(org, [HUNTER], items=3, cap="3", by=people["member"])
     row = column.table.rows.first()
     assert row is not None
     things = {
@@ -129,7 +137,7 @@ def world(harbor: Agency, harriet: User, globex: Organization, mallory: User, se
         "tool_id": HUNTER,
         "provider": "hunter",
         "template_id": WorkflowTemplate.objects.values_list("pk", flat=True)[0],
-        "reservation_id": run.pk,
+        "reservation_id": outside.pk,
     }
     return World(org, people, things)
 

@@ -37,6 +37,8 @@ GET, POST, BOTH = ("GET",), ("POST",), METHODS
 OF_AN_ORG = {
     "billing:overview": Address("read", GET),
     "billing:invoices": Address("read", GET),
+    "billing:statement": Address("read", GET),
+    "billing:statement_csv": Address("read", GET),
     "billing:ledger": Address("read", GET),
     "billing:ledger_csv": Address("read", GET),
     "billing:entry": Address("read", GET),
@@ -72,8 +74,11 @@ OF_AN_ORG = {
 }
 # For whoever is signed in; they show only what is that person's.
 SIGNED_IN = {"billing:home", "billing:billing", "billing:runs", "billing:plan", "billing:orgs", "billing:new_org"}
-# Under /agency/, for its staff.
-OF_AN_AGENCY = {"billing:agency_keys", "billing:agency_revoke_key", "billing:agency_rotate_key"}
+# Under /agency/, for its staff; there is nothing there for anybody else.
+OF_AN_AGENCY = {
+    *("billing:agency", "billing:agency_csv"),
+    *("billing:agency_keys", "billing:agency_revoke_key", "billing:agency_rotate_key"),
+}
 ANYBODY = {"billing:theme", "billing:join", "healthz", "readyz", "api_docs"}  # an invitation's link is its own gate
 WITH_THE_TOKEN = {"metrics"}
 SIGNED_BY_STRIPE = {"billing:stripe_webhook"}
@@ -247,15 +252,23 @@ def test_who_is_not_signed_in_is_asked_to(name: str, client: Client) -> None:
 def test_only_staff_enter_their_agencys_pages(world: World, harbor: Agency, harriet: User) -> None:
     key, _ = keys.make(harbor, harriet, "The board", ["read"])
     for name, role in product(sorted(OF_AN_AGENCY), world.clients):
-        url = reverse(name, args=[] if name == "billing:agency_keys" else [key.pk])
+        url = reverse(name, args=[key.pk] if name.endswith("_key") else [])
         answer = world.clients[role].get(url)
         says = f"{url} by {role}: {answer.status_code}"
         if role == "anonymous":
             assert is_login(answer["Location"]), says
         elif role == "other agency":  # its own page, and no key of others
-            assert answer.status_code == (200 if name == "billing:agency_keys" else 404), says
+            assert answer.status_code == (404 if name.endswith("_key") else 200), says
+            assert "Bluefin" not in shown(answer), says
         else:
             assert answer.status_code == (200 if role == "agency" else 404), says
+    for name in ("billing:agency", "billing:agency_csv"):
+        assert "Bluefin" in shown(world.clients["agency"].get(reverse(name)))
+        assert world.clients["other agency"].get(reverse(name), {"agency": str(harbor.pk)}).status_code == 404
+
+
+def shown(answer: Any) -> str:
+    return (b"".join(answer) if answer.streaming else answer.content).decode()
 
 
 @pytest.mark.parametrize("name", sorted(WITH_THE_TOKEN))

@@ -6,6 +6,7 @@ catalog says of them: a row copied, a row copied with nothing in that column, a 
 
 import re
 from collections.abc import Iterator
+from datetime import timedelta
 from decimal import Decimal
 from io import StringIO
 from typing import Any
@@ -61,7 +62,7 @@ def world(acme: Organization, harbor: Agency, alice: User) -> dict[str, Any]:
     found = dispatch.Answer(calls[0], Outcome("succeeded", Decimal(1), "Answered.", {"email": "a@b.example"}, "1"), 12)
     dispatch.settle(run, owner, [found])
     limits.no_answer(run, calls[1])
-    keys.make(acme, alice, "A script", ["read"])
+    keys.rotate(keys.make(acme, alice, "A script", ["read"])[0], alice, timedelta(days=1))
     keys.revoke(keys.make(harbor, alice, "A board", ["read"])[0], by=alice)
     Integration.objects.create(org=acme, provider_id="hunter", mode="byok")
     alice.groups.add(Group.objects.create(name="all"))

@@ -55,7 +55,7 @@ def logout(session: Session) -> None:
 
 @click.command(cls=Command, example="oxygen whoami")
 def whoami(session: Session) -> None:
-    """Show which server, organization and key are used, and where the key comes from."""
+    """Show which server, organization and key are used."""
     organization = session.api.get("/balance")["organization"]
     session.show(_who(session.settings, organization) | {"source": session.settings.source}, _me)
 

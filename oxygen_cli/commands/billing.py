@@ -159,7 +159,7 @@ def _ledger(data: dict[str, Any]) -> Iterator[Part]:
 @CURSOR
 @click.option("--open/--closed", default=None, help="Those with something left, or those without. Else all.")
 def grants(session: Session, limit: int, cursor: str | None, open: bool | None) -> None:  # noqa: A002 - as the API says
-    """List the grants, newest first: what is left of each, and until when."""
+    """List the grants, newest first."""
     session.show_list("/grants", "grants", _grants, limit, cursor, open=open)
 
 

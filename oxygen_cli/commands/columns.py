@@ -44,9 +44,10 @@ def run(
     session: Session, table: str, column: str, limit: int | None, max_credits: Decimal | None, mode: str | None,
     approved: bool, name: str | None, background: bool,
 ) -> int:  # fmt: skip
-    """Fill COLUMN for the rows that are not filled, and wait for the run to end.
+    """Fill a column, and wait for the run to end.
 
-    With neither --mode nor --max-credits it estimates: nothing is called and nothing is charged.
+    It runs over the rows that are not filled yet. With neither --mode nor --max-credits it estimates: nothing is called
+    and nothing is charged.
     """
     target = {"table": table, "column": column, "limit": limit}
     if mode is None and max_credits is None:
@@ -91,9 +92,9 @@ def run_capability(
     session: Session, table: str, capability: str, limit: int | None, max_credits: Decimal | None, mode: str,
     approved: bool, name: str | None, background: bool,
 ) -> int:  # fmt: skip
-    """Fill the column that is named after the capability, and wait for the run to end.
+    """Find something out, and wait for the run to end.
 
-    The column is made where the table has none yet.
+    It fills the column that is named after the capability, which is made where the table has none yet.
     """
     body: dict[str, Any] = {"table": table, "capability": capability, "limit": limit, "mode": mode}
     body |= {"max_credits": max_credits, "approved": approved, "name": name}

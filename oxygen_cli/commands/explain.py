@@ -24,7 +24,10 @@ def explain(
     session: Session, run: str | None, table: str | None, column: str | None, capability: str | None,
     limit: int | None, max_credits: Decimal | None,
 ) -> None:  # fmt: skip
-    """Say what is in the way of a run, of one to come, or of runs at all, and the one thing that helps."""
+    """Say what is in the way of a run, and what helps.
+
+    Of one that was started, of one to come, or of runs at all: every limit that applies, and the one that binds.
+    """
     if (run and table) or bool(column) + bool(capability) != bool(table):
         raise refuse_usage("Give --run, or --table with either --column or --capability, or nothing at all.")
     about = {"run": run, "table": table, "column": column, "capability": capability}

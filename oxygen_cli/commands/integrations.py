@@ -13,7 +13,7 @@ from oxygen_cli.shown import Column, Part, facts, table, when
 
 @click.group(cls=Group)
 def integrations() -> None:
-    """Providers and their modes: managed, or on the own account (BYOK)."""
+    """Providers, and who pays them."""
 
 
 @integrations.command("list", example="oxygen integrations list")
@@ -25,9 +25,10 @@ def list_(session: Session) -> None:
 @integrations.command(writes=True, example="oxygen integrations connect hubspot < key.txt")
 @click.argument("provider")
 def connect(session: Session, provider: str) -> None:
-    """Use the own account at PROVIDER, so that its calls cost no credits.
+    """Use the own account at PROVIDER.
 
-    The account's key is asked for, or read from standard input. It is never shown again.
+    Its calls cost no credits from the next run on. The account's key is asked for, or read from standard input. It is
+    never shown again.
     """
     if sys.stdin.isatty():
         credential = str(click.prompt(f"API key of your account at {provider}", hide_input=True, err=True)).strip()

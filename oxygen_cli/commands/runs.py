@@ -32,7 +32,7 @@ def list_(session: Session, status: str | None, table: str | None, limit: int, c
 @runs.command(example="oxygen runs get RUN")
 @RUN
 def get(session: Session, run: str) -> None:
-    """Show a run's receipt: estimate, cap, captured, reserved and released, and what can be done next."""
+    """Show a run's receipt, and what can be done next."""
     session.show(session.api.get(_path(run)), receipts.run)
 
 
@@ -58,7 +58,7 @@ def approve(session: Session, run: str, plan: str | None) -> None:
 @LIMIT
 @CURSOR
 def items(session: Session, run: str, status: str | None, calls: str | None, limit: int, cursor: str | None) -> None:
-    """List a run's rows: what was found for each, by which calls, and for how many credits."""
+    """List a run's rows, each with its calls and credits."""
     session.show_list(f"{_path(run)}/items", "items", _items, limit, cursor, status=status, calls=calls)
 
 

@@ -32,7 +32,10 @@ def create(
     session: Session, table: str, column: str | None, capability: str | None, limit: int | None,
     max_credits: Decimal | None, mode: str, approved: bool, name: str | None,
 ) -> None:  # fmt: skip
-    """Start a run over the rows that are not filled, and leave it to itself."""
+    """Start a run, and leave it to itself.
+
+    It runs over the rows that are not filled yet.
+    """
     if bool(column) == bool(capability):
         raise refuse_usage("Give either --column or --capability.")
     body: dict[str, Any] = {"table": table, "column": column, "capability": capability, "limit": limit, "mode": mode}
@@ -65,7 +68,10 @@ def cancel(session: Session, run: str) -> None:
 @RUN
 @CAP
 def continue_(session: Session, run: str, max_credits: Decimal | None) -> None:
-    """Start a new run for the remaining rows under a cap of its own; the old run ends."""
+    """Run the remaining rows under a new cap.
+
+    A new run is started for them, and the old one ends.
+    """
     _steer(session, run, "continue", max_credits=max_credits)
 
 

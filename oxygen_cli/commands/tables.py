@@ -31,7 +31,10 @@ def list_(session: Session, limit: int, cursor: str | None) -> None:
 @click.argument("file", type=click.File("rb"))
 @click.option("--name", metavar="NAME", help="What the table is called. Else as the file.")
 def import_(session: Session, file: BinaryIO, name: str | None) -> None:
-    """Make a table of the rows in FILE: CSV with a line of titles, or where it ends in .json, a list of objects."""
+    """Make a table of the rows in FILE.
+
+    FILE is CSV with a line of titles or, where its name ends in .json, a list of objects.
+    """
     path = Path() if file.name in ("-", "<stdin>") else Path(file.name)
     name = name or path.stem
     if not name:

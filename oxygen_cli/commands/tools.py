@@ -8,7 +8,7 @@ from urllib.parse import quote
 import click
 
 from oxygen_cli import watch
-from oxygen_cli.command import BACKGROUND, CAP, INPUT, Group, Session, mode
+from oxygen_cli.command import BACKGROUND, CAP, CURSOR, INPUT, LIMIT, Group, Session, mode
 from oxygen_cli.shown import Column, Part, credits, facts, percent, table
 
 
@@ -20,9 +20,11 @@ def tools() -> None:
 @tools.command(example='oxygen tools search "email finder"')
 @click.argument("query", default="")
 @click.option("--provider", metavar="PROVIDER", help="Of one provider.")
-def search(session: Session, query: str, provider: str | None) -> None:
+@LIMIT
+@CURSOR
+def search(session: Session, query: str, provider: str | None, limit: int, cursor: str | None) -> None:
     """List the tools whose names fit QUERY; all without it."""
-    session.show_list("/tools", "tools", _tools, query=query or None, provider=provider)
+    session.show_list("/tools", "tools", _tools, limit, cursor, query=query or None, provider=provider)
 
 
 @tools.command(example="oxygen tools get hunter.email_finder --json | jq '.estimated_credits_per_call'")

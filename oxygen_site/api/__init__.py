@@ -6,7 +6,7 @@ behind a gate of `billing/access.py`; whatever fails under /api/ is a problem of
 """
 
 from oxygen_site.api.answers import Credits, Data, Instant, Shown, written
-from oxygen_site.api.bodies import Count, CreditsIn, Cursor, Limit, Taken
+from oxygen_site.api.bodies import CostIn, Count, CreditsIn, Cursor, Limit, Taken, Whole
 from oxygen_site.api.cursors import read_cursor, write_cursor
 from oxygen_site.api.gate import ApiKey, may
 from oxygen_site.api.once import write
@@ -15,6 +15,7 @@ from oxygen_site.api.version1 import api
 
 __all__ = [
     "ApiKey",
+    "CostIn",
     "Count",
     "Credits",
     "CreditsIn",
@@ -24,6 +25,7 @@ __all__ = [
     "Limit",
     "Shown",
     "Taken",
+    "Whole",
     "api",
     "may",
     "problem",

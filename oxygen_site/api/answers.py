@@ -48,22 +48,28 @@ class Renderer(BaseRenderer):
 def written(value: Any) -> str:
     """Write a value as JSON: a Decimal digit by digit, an instant in UTC. A binary float is a bug, and is raised."""
     match value:
-        case dict():
-            return "{" + ",".join(f"{_plain(str(key))}:{written(each)}" for key, each in value.items()) + "}"
-        case list() | tuple():
-            return "[" + ",".join(map(written, value)) + "]"
+        case str():
+            return _text(value)
+        case None:
+            return "null"
+        case bool():
+            return "true" if value else "false"
+        case int():
+            return f"{value:d}"
         case Decimal():
             return _number(value)
+        case dict():
+            return "{" + ",".join([f"{_text(str(key))}:{written(each)}" for key, each in value.items()]) + "}"
+        case list() | tuple():
+            return "[" + ",".join(map(written, value)) + "]"
         case datetime():
-            return _plain(_instant(value))
+            return _text(_instant(value))
         case UUID():
-            return _plain(str(value))
-        case None | bool() | int() | str():
-            return _plain(value)
+            return _text(str(value))
     raise TypeError(f"The API does not write a {type(value).__name__}.")
 
 
-_plain: Callable[[Any], str] = json.JSONEncoder(ensure_ascii=False).encode
+_text: Callable[[str], str] = json.encoder.encode_basestring
 
 
 def _number(value: Decimal) -> str:

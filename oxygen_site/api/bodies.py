@@ -12,7 +12,7 @@ from django.http import HttpRequest
 from ninja import Query
 from ninja.parser import Parser
 from ninja.types import DictStrAny
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 LARGEST = 2**31 - 1
 # JSON can spell what no database keeps as text; spelled out, it is always with these signs.
@@ -32,6 +32,13 @@ def _exact(value: Any) -> Any:
     return Decimal(value)
 
 
+def _whole(value: Any) -> Any:
+    whole = int(value) if isinstance(value, Decimal) and value.is_finite() and value == int(value) else value
+    if isinstance(whole, bool) or not isinstance(whole, int):  # 50.0 is a whole number, "50" and true are none
+        raise ValueError("This is a whole number, as 50.")
+    return whole
+
+
 CreditsIn = Annotated[
     Decimal,
     BeforeValidator(_exact),
@@ -46,7 +53,24 @@ CreditsIn = Annotated[
         }
     ),
 ]
-Count = Annotated[StrictInt, Field(ge=1, le=LARGEST)]
+# What a call cost, which may be nothing.
+CostIn = Annotated[
+    Decimal,
+    BeforeValidator(_exact),
+    Field(ge=0, le=10**9),
+    WithJsonSchema(
+        {
+            "type": "number",
+            "description": "Credits, rounded down to four decimals.",
+            "minimum": 0,
+            "maximum": 10**9,
+            "examples": [1.5],
+        }
+    ),
+]
+Count = Annotated[int, Field(ge=1, le=LARGEST), BeforeValidator(_whole)]
+# A whole number that may be 0.
+Whole = Annotated[int, Field(ge=0, le=LARGEST), BeforeValidator(_whole)]
 Limit = Annotated[int, Query(ge=1, le=200, description="How many at most on one page.")]
 Cursor = Annotated[str | None, Query(description="`next_cursor` of the page before; without one, the first page.")]
 

@@ -1,6 +1,6 @@
 """The upper floor's operations of the JSON API, a module for each subject. `oxygen_site/urls.py` mounts `routers`."""
 
-from runs.api import catalog, cells, explain, runs, tables, templates, trials
+from runs.api import catalog, cells, explain, planes, runs, tables, templates, trials
 
 routers = [
     catalog.router,
@@ -10,4 +10,5 @@ routers = [
     templates.router,
     trials.router,
     explain.router,
+    planes.router,
 ]

@@ -4,7 +4,7 @@ What is shown is declared here field by field. Of an own account's credential no
 """
 
 from decimal import ROUND_HALF_UP, Decimal
-from typing import Annotated, Literal
+from typing import Annotated
 
 from django.shortcuts import get_object_or_404
 from ninja import Query, Router
@@ -17,14 +17,13 @@ from runs import accounts, calibration, catalog
 from runs.api.shapes import Calibrated, calibrated
 from runs.cascade import ZERO
 from runs.estimates import PLACES
-from runs.models import Provider, Tool
+from runs.models import Mode, Provider, Tool
 
 router = Router(tags=["catalog"])
 
 Share = Annotated[
     Decimal, WithJsonSchema({"type": "number", "description": "A share of 1, with at most four decimals."})
 ]
-PaidBy = Literal["managed", "byok"]
 
 
 # ------------------------------------------------------------------ integrations
@@ -40,8 +39,8 @@ class IntegrationShown(Shown):
     provider: str
     name: str
     category: str
-    mode: PaidBy
-    default_mode: PaidBy
+    mode: Mode
+    default_mode: Mode
     connected: bool
     connected_at: Instant | None
     available: bool
@@ -115,8 +114,8 @@ def _link(link: catalog.Link) -> IntegrationShown:
         provider=link.provider.id,
         name=link.provider.name,
         category=link.provider.category,
-        mode=link.mode.value,
-        default_mode=link.provider.default_mode.value,
+        mode=link.mode,
+        default_mode=link.provider.default_mode,
         connected=link.connected_at is not None,
         connected_at=link.connected_at,
         available=link.left_alone_until is None,
@@ -139,7 +138,7 @@ class ToolShown(Shown):
     provider: str
     provider_name: str
     category: str
-    mode: PaidBy
+    mode: Mode
     estimated_credits_per_call: Credits | None
     maximum_credits_per_call: Credits | None
     success_rate: Share
@@ -192,7 +191,7 @@ def _tool(offer: catalog.Offer, known: calibration.Calibration | None) -> ToolSh
         provider=tool.provider_id,
         provider_name=tool.provider.name,
         category=tool.provider.category,
-        mode=offer.mode.value,
+        mode=offer.mode,
         estimated_credits_per_call=ZERO if quoted.byok else tool.price,
         maximum_credits_per_call=ZERO if quoted.byok else tool.maximum,
         success_rate=quoted.rate.quantize(PLACES, ROUND_HALF_UP),

@@ -82,7 +82,7 @@ def export_table(request: OrgRequest, table_id: UUID) -> StreamingHttpResponse:
 
 
 def _row_shown(line: cells.RowLine) -> RowShown:
-    results = {key: found and _cell(found) for key, found in line.cells.items()}
+    results = {key: _cell(found) if found else None for key, found in line.cells.items()}
     return RowShown(id=line.row.id, number=line.row.number, data=line.row.data, results=results)
 
 
@@ -195,6 +195,7 @@ def _row(request: OrgRequest, table_id: UUID, row_id: UUID) -> Row:
 
 def _event(event: cells.Event) -> RowEvent:
     item, run = event.item, event.item.run
+    assert run.column is not None  # it is about a row
     return RowEvent.model_validate(
         {
             "run": run.id,

@@ -76,18 +76,19 @@ class RunShown(Shown):
     """A run with its items counted and its credits as booked.
 
     `reserved`: what the organization cannot spend elsewhere because of it; `held`: the part of that for items in
-    flight. `next`: what may be said to it now. `why`: why it cannot be resumed though it is paused.
+    flight. `next`: what may be said to it now. `why`: why it cannot be resumed though it is paused. An `outside` run
+    is an execution plane's reservation, and fills no table here.
     """
 
     id: UUID
     name: str
-    kind: Literal["column", "enrichment", "workflow"]
+    kind: Literal["column", "enrichment", "workflow", "outside"]
     mode: Literal["live", "smoke_test"]
     status: RunStatus
     pause_reason: Literal["cap_reached", "provider_unavailable", "by_user"] | None
-    table: UUID
-    table_name: str
-    column: str
+    table: UUID | None
+    table_name: str | None
+    column: str | None
     max_credits: Credits | None
     estimated_min: Credits
     estimated: Credits
@@ -144,8 +145,8 @@ def _run(org: Organization, card: RunCard, continued: Mapping[UUID, UUID], rates
             "status": run.status,
             "pause_reason": run.pause_reason,
             "table": run.table_id,
-            "table_name": run.table.name,
-            "column": run.column.key,
+            "table_name": run.table and run.table.name,
+            "column": run.column and run.column.key,
             "max_credits": run.cap,
             "estimated_min": run.estimated_min,
             "estimated": run.estimated,
@@ -209,11 +210,14 @@ class AttemptShown(Shown):
 
 
 class ItemShown(Shown):
-    """One row of a run. `value` is what was found; `credits` what its calls captured."""
+    """One row of a run, or what an execution plane calls `ref`. `value` is what was found; `credits` what its calls
+    captured.
+    """
 
     item: int
-    row: UUID
-    row_number: int
+    row: UUID | None
+    row_number: int | None
+    ref: str | None
     status: ItemStatus
     value: dict[str, Any] | None
     credits: Credits
@@ -226,7 +230,8 @@ def item_shown(line: ItemLine) -> ItemShown:
         {
             "item": item.number,
             "row": item.row_id,
-            "row_number": item.row.number,
+            "row_number": item.row and item.row.number,
+            "ref": item.ref,
             "status": item.status,
             "value": item.result,
             "credits": line.credits,

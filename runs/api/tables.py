@@ -117,7 +117,7 @@ def _reads_it_first[R](operation: Callable[..., R]) -> Callable[..., R]:
 
 def _brought(request: OrgRequest) -> tuple[str, tables.Sheet]:
     if request.content_type == "text/csv":
-        request._body = request.read(tables.MOST_BYTES + 1)  # type: ignore[attr-defined]
+        request._body = request.read(tables.MOST_BYTES + 1)
         return request.GET.get("name", ""), tables.read_csv(BytesIO(request.body))
     try:
         body = NewTable.model_validate(json.loads(request.body))
@@ -138,12 +138,13 @@ def list_tables(request: OrgRequest, limit: Limit = 50, cursor: Cursor = None) -
     """The organization's tables, the newest first."""
     found = Table.objects.filter(org=request.org).order_by("-created_at", "-id")
     if place := read_cursor(request, "tables", cursor):
-        at, last = datetime.fromisoformat(place[0]), UUID(place[1])
-        found = found.filter(Q(created_at__lt=at) | Q(created_at=at, id__lt=last))
+        at = datetime.fromisoformat(place[0])
+        found = found.filter(Q(created_at__lt=at) | Q(created_at=at, id__lt=UUID(place[1])))
     listed = list(found[: limit + 1])
     shown = [TableLine.model_validate(each, from_attributes=True) for each in listed[:limit]]
-    more = [shown[-1].created_at, shown[-1].id] if len(listed) > limit else None
-    return Data(data=Tables(tables=shown, next_cursor=more and write_cursor(request, "tables", more)))
+    last = shown[-1] if len(listed) > limit else None
+    more = write_cursor(request, "tables", [last.created_at, last.id]) if last else None
+    return Data(data=Tables(tables=shown, next_cursor=more))
 
 
 @router.post(

@@ -1,6 +1,7 @@
 """Runs, their items and attempts: the durable truth of all work. A queue row is only a wake-up.
 
-`Run.status` is changed by `lifecycle.py` and `standing.py` alone; items and attempts by `dispatch.py`.
+`Run.status` is changed by `lifecycle.py` and `standing.py` alone; items and attempts by `dispatch.py` and, of outside
+runs, by `planes.py`.
 """
 
 import json
@@ -26,7 +27,8 @@ NOT_READ = Q(reason__endswith=UNREADABLE)
 class Run(models.Model):
     """One job over rows of a table. `steps` freezes the cascade, prices, maxima and modes it was started with.
 
-    While it waits for approval it has no items and no reservation: both come with the approval.
+    While it waits for approval it has no items and no reservation: both come with the approval. An outside run fills
+    nothing here: an execution plane works on its items elsewhere, `rows` of them at most, through `planes.py`.
     """
 
     class Status(models.TextChoices):
@@ -55,6 +57,7 @@ class Run(models.Model):
         COLUMN = "column"
         ENRICHMENT = "enrichment"
         WORKFLOW = "workflow"
+        OUTSIDE = "outside"
 
     LIVE = (Status.QUEUED, Status.RUNNING, Status.CANCELLING)
     OPEN = (*LIVE, Status.PAUSED, Status.AWAITING_APPROVAL)
@@ -62,8 +65,8 @@ class Run(models.Model):
 
     id = models.UUIDField(primary_key=True, editable=False)  # a UUIDv7 in business time; the ledger's partition key
     org = models.ForeignKey("billing.Organization", on_delete=models.PROTECT, related_name="runs")
-    table = models.ForeignKey("runs.Table", on_delete=models.PROTECT)
-    column = models.ForeignKey("runs.Column", on_delete=models.PROTECT)
+    table = models.ForeignKey("runs.Table", null=True, blank=True, on_delete=models.PROTECT)
+    column = models.ForeignKey("runs.Column", null=True, blank=True, on_delete=models.PROTECT)
     kind = models.CharField(max_length=12, choices=Kind.choices, default=Kind.COLUMN)
     mode = models.CharField(max_length=10, choices=Mode.choices, default=Mode.LIVE)
     name = models.CharField(max_length=200)
@@ -122,6 +125,11 @@ class Run(models.Model):
                 condition=~Q(status="awaiting_approval") | Q(approved_by__isnull=True, started_at__isnull=True),
                 name="run_waits_unapproved",
             ),
+            models.CheckConstraint(
+                condition=Q(kind="outside", table__isnull=True, column__isnull=True)
+                | (~Q(kind="outside") & Q(table__isnull=False, column__isnull=False)),
+                name="run_fills_or_is_outside",
+            ),
         )
 
     def __str__(self) -> str:
@@ -136,12 +144,21 @@ class Run(models.Model):
         return self.status in self.OPEN
 
     @property
+    def is_outside(self) -> bool:
+        """Whether an execution plane works on it, and our own workers never do."""
+        return self.kind == self.Kind.OUTSIDE
+
+    @property
     def is_smoke_test(self) -> bool:
         return self.mode == self.Mode.SMOKE_TEST
 
     @property
     def providers(self) -> list[str]:
         return list(dict.fromkeys(step["provider"] for step in self.steps))
+
+    @property
+    def tools(self) -> list[str]:
+        return [step["tool"] for step in self.steps]
 
     @property
     def to_hold(self) -> Decimal:
@@ -166,7 +183,8 @@ class Items(models.QuerySet["Item"]):
 
 
 class Item(models.Model):
-    """One row of a run. While it runs it has an owner, a lease, and exactly one open attempt."""
+    """One row of a run, or what an execution plane calls `ref`. While it runs it has an owner, a lease, and exactly one
+    open attempt."""
 
     class Status(models.TextChoices):
         PENDING = "pending"
@@ -178,7 +196,8 @@ class Item(models.Model):
     pk = models.CompositePrimaryKey("run_id", "number")
     run = models.ForeignKey(Run, on_delete=models.PROTECT, related_name="items")
     number = models.PositiveIntegerField()  # from 1: the ledger keeps 0 and below for the run itself
-    row = models.ForeignKey("runs.Row", on_delete=models.PROTECT, related_name="items")
+    row = models.ForeignKey("runs.Row", null=True, on_delete=models.PROTECT, related_name="items")
+    ref = models.CharField(max_length=120, null=True, help_text="An execution plane's own name for it; may be empty.")
     status = models.CharField(max_length=10, choices=Status.choices, default=Status.PENDING)
     owner = models.UUIDField(null=True)
     lease_until = models.DateTimeField(null=True)  # the database's real clock
@@ -203,6 +222,10 @@ class Item(models.Model):
             ),
             models.CheckConstraint(
                 condition=Q(status="running") | Q(unanswered_at__isnull=True), name="item_unanswered_while_running"
+            ),
+            models.CheckConstraint(
+                condition=Q(row__isnull=False, ref__isnull=True) | Q(row__isnull=True, ref__isnull=False),
+                name="item_of_a_row_or_outside",
             ),
         )
 

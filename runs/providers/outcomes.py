@@ -12,7 +12,7 @@ from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from runs.cascade import Step, plain
+from runs.cascade import ZERO, Step, plain
 
 PLACES = Decimal("0.0001")
 LARGEST = Decimal(10) ** 14  # numeric(18, 4)
@@ -32,6 +32,17 @@ REFUSED = {
 }
 # Turned away before the provider looked at the key, so that it tells nothing of the same call sent before.
 AT_THE_DOOR = {401, 402, 403, 429}
+
+
+UNCHARGED = ("failed_before_billing", "unknown")
+# What a call came to, where nobody has said it better.
+SAID = {
+    "succeeded": "Answered",
+    "no_result": "Nothing found",
+    "failed_before_billing": "Refused",
+    "failed_after_billing": "Failed after the charge",
+    "unknown": "No usable answer came",
+}
 
 
 class Health(StrEnum):
@@ -85,6 +96,8 @@ GIVEN_UP = Outcome(
 DISCONNECTED = Outcome(
     "failed_before_billing", Decimal(0), "Not sent: the organization's account is not connected.", health=Health.UNASKED
 )
+LAPSED = GIVEN_UP._replace(reason="Its lease ran out before it was settled. It was given up, and nothing was charged.")
+LEFT = GIVEN_UP._replace(reason="The reservation was closed before it was settled, and nothing was charged.")
 CALLED_OFF = Outcome(
     "failed_before_billing", Decimal(0), "Not sent: the run was cancelled. Nothing was charged.", health=Health.UNASKED
 )
@@ -119,6 +132,17 @@ def not_sent(tries: int, why: str) -> Outcome:
     """Say what a call that never left is: refused uncharged, for now."""
     reason = f"Not sent: {why}. Nothing was charged."
     return Outcome("failed_before_billing", Decimal(0), reason, wait=_pause(tries), health=Health.ILL)
+
+
+def told(
+    outcome: str, cost: Decimal | None, why: str, step: Step, *, reference: str = "", again: bool = False
+) -> Outcome:
+    """Read what an execution plane says of a call that it made. `again`: it will ask the same tool once more."""
+    free = outcome in UNCHARGED
+    cost, charge = (ZERO, "Nothing was charged.") if free else _billed(cost, step)
+    words = why.strip().rstrip(".")[:80] or SAID[outcome]
+    wait = 0 if again and outcome == "failed_before_billing" else None
+    return Outcome(outcome, cost, f"{words}. {charge}", None, reference, wait)
 
 
 def _read(body: bytes) -> dict[str, Any]:

@@ -93,7 +93,7 @@ def runs_of(context: Any, entries: Iterable[Entry], asked: UUID | None = None) -
     """Read the runs that these entries belong to, by id, and one asked for. One query."""
     ids = {entry.source for entry in entries} | ({asked} if asked else set())
     runs = Run.objects.filter(org=context["request"].org, id__in=ids).select_related("table", "column")
-    named = runs.only("name", "table__name", "column__name").fetch_mode(FETCH_RAISE)
+    named = runs.only("name", "kind", "table__name", "column__name").fetch_mode(FETCH_RAISE)
     return {run.id: run for run in named}
 
 

@@ -76,7 +76,7 @@ def test_the_list_says_what_it_is_and_how_it_stands(visit: Page, alice: User) ->
     assert f"My script{key.prefix}…{key.last_four}" in said
     assert "read, run" in said
     assert "by Alice" in said
-    assert "Never Worksuntil" in said
+    assert "Never Works until" in said
     assert key.expires_at is not None
     assert timedelta(0) <= key.created_at + timedelta(days=90) - key.expires_at < timedelta(minutes=1)
 
@@ -152,7 +152,7 @@ def test_a_key_of_somebody_who_left_says_that_it_opens_nothing(visit: Page, acme
     keys.make(acme, mallory, "Hers", ["read"])
     assert "Opens nothing" not in visit.read()
     Membership.objects.filter(user=mallory).delete()
-    assert "Opens nothingMallory is not here any more" in visit.read()
+    assert "Opens nothing Mallory is not here any more" in visit.read()
 
 
 def test_the_question_comes_alone_into_the_dialog(visit: Page, acme: Organization, alice: User) -> None:

@@ -46,6 +46,14 @@ def test_an_org_one_has_left_is_not_led_to(acme: Organization, alice: User) -> N
     assert client.get("/billing")["Location"] == "/orgs/acme/billing/"
 
 
+def test_an_agencys_staff_begin_with_their_clients(harbor: Agency, harriet: User) -> None:
+    client = signed_in(harriet)
+    assert client.get("/")["Location"] == client.get("/billing")["Location"] == "/agency/"
+    assert client.get("/runs")["Location"] == "/orgs/bluefin/runs/"
+    client.get("/orgs/bluefin/runs/")
+    assert client.get("/")["Location"] == "/orgs/bluefin/billing/"
+
+
 def test_who_has_none_makes_one(alice: User) -> None:
     assert signed_in(alice).get("/billing")["Location"] == "/orgs/new/"
 

@@ -81,8 +81,8 @@ def test_from_signing_in_to_books_that_tie_out(
     # Switch to the other one.
     if scripts:
         page.get_by_role("button", name="Switch organization").click()
-        page.get_by_role("searchbox", name="Find an organization").fill("zeph")
-        page.get_by_role("link", name=re.compile("Zephyr")).click()
+        page.get_by_role("combobox", name="Find an organization or a page").fill("zeph")
+        page.get_by_role("option", name=re.compile("Zephyr")).click()
     else:
         page.goto("/orgs/?q=zeph")
         page.get_by_role("link", name=re.compile("Zephyr")).click()

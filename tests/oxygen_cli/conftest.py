@@ -151,8 +151,8 @@ class Oxygen:
     def __call__(
         self,
         *arguments: str,
-        input: str = "",
-        env: Mapping[str, str | None] = MappingProxyType({}),  # noqa: A002
+        input: str = "",  # noqa: A002 - as subprocess calls it
+        env: Mapping[str, str | None] = MappingProxyType({}),
     ) -> subprocess.CompletedProcess[str]:
         whole = {name: value for name, value in {**self.env, **env}.items() if value is not None}
         return subprocess.run(

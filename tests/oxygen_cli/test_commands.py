@@ -29,7 +29,7 @@ READS: list[tuple[str, str, dict[str, str]]] = [
     ("billing plans", "/plans", {}),
     ("billing subscription", "/subscription", {}),
     ("integrations list", "/integrations", {}),
-    ("tools search mail", "/tools", {"query": "mail"}),
+    ("tools search mail", "/tools", {"limit": "50", "query": "mail"}),
     ("tools get hunter.email_finder", "/tools/hunter.email_finder", {}),
     ("tables list", "/tables", {"limit": "50"}),
     ("tables describe t1", "/tables/t1", {}),

@@ -18,7 +18,7 @@ def commands(group: click.Group, *path: str) -> Iterator[tuple[tuple[str, ...], 
             yield from commands(command, *path, name)
 
 
-EVERY = dict(commands(whole))
+EVERY = {(): whole} | dict(commands(whole))
 
 
 @pytest.mark.parametrize("path", EVERY, ids=" ".join)
@@ -38,6 +38,7 @@ def test_each_help_fits_80_columns(path: tuple[str, ...]) -> None:
     context = context_of(EVERY[path], " ".join(path), width=80)
     text, _, _ = EVERY[path].get_help(context).partition("\nExample")
     assert max(map(len, text.splitlines())) <= 80
+    assert not isinstance(EVERY[path], click.Group) or "..." not in text.partition("Commands:")[2]
 
 
 def test_the_manual_is_what_the_command_says() -> None:

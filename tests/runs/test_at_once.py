@@ -117,7 +117,7 @@ def test_two_runs_that_wait_for_the_same_rows_are_never_both_given_them(
     acme: Organization, alice: User, asked: Run
 ) -> None:
     template = WorkflowTemplate.objects.get(id="opening_line")
-    other = lifecycle.create(asked.table, template, cap="20", by=alice)
+    other = lifecycle.create(acme.tables.get(), template, cap="20", by=alice)
     at_once(lambda: lifecycle.approve(asked, by=alice), lambda: lifecycle.approve(other, by=alice))
     assert sorted(Run.objects.filter(id__in=[asked.id, other.id]).values_list("status", flat=True)) == [
         "awaiting_approval",

@@ -61,16 +61,6 @@ def test_what_a_smoke_test_found_stands_until_a_live_run_finds_something(column:
     assert standing(column) == (live, {"email": "live"}, 1)
 
 
-def test_a_live_result_is_not_covered_by_a_later_smoke_test(column: Column, alice: User) -> None:
-    live = ran(column, alice, None)
-    test = lifecycle.create(
-        column.table, column, rows=[Row.objects.get().id], mode=Run.Mode.SMOKE_TEST, cap=None, by=alice
-    )
-    settle(live, dispatch.claim(live, ME, 1), [found("live")])
-    settle(test, dispatch.claim(test, ME, 1), [found("smoke")])
-    assert standing(column)[0] == live
-
-
 def test_an_answer_that_there_is_nothing_fills_too(column: Column, alice: User) -> None:
     ran(column, alice, Outcome("no_result", Decimal(1), "Nothing found."))
     assert standing(column)[1:] == (None, 1)

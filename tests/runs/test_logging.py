@@ -44,7 +44,7 @@ def test_a_run_tells_its_ids_and_nothing_of_its_rows(
     assert {(line["org"], line["run"]) for line in told} == {(str(acme.pk), str(run.id))}
     assert {line["item"] for line in told if "item" in line} == {1, 2, 3, 4, 5}
     assert {line["attempt"] for line in told if "item" in line} == {0}
-    rows = [item.row.data for item in run.items.select_related("row")]
+    rows = [item.row.data for item in run.items.select_related("row") if item.row]
     kept_quiet = {str(value) for row in rows for value in row.values()} | {settings.SECRET_KEY, f"{run.id}:1:0"}
     assert len(kept_quiet) > 15
     assert [secret for secret in kept_quiet if secret in written.getvalue()] == []

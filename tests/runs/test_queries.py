@@ -219,7 +219,7 @@ def test_lists_cost_the_same_however_long(
     with django_assert_num_queries(3):
         cards = queries.attention(acme)
     with django_assert_num_queries(0):
-        assert {str(card.run.table) + card.run.column.name + str(card.run.member) for card in cards}
+        assert {f"{card.run.table} {card.run.column} {card.run.member}" for card in cards}
     with django_assert_num_queries(3):
         queries.items_page(cards[0].run)
     with django_assert_num_queries(2):

@@ -71,7 +71,11 @@ def test_a_week_is_lived_and_the_present_has_something_to_decide() -> None:
     assert mine.filter(status="cancelled").exists()
     assert mine.filter(kind="enrichment", column__key="person", items__status="succeeded").exists()
     asked = mine.get(status="awaiting_approval")
-    assert (asked.kind, asked.member.email, asked.column.key) == ("workflow", "bob@acme.example", "crm_first")
+    assert (asked.kind, asked.member.email, asked.column and asked.column.key) == (
+        "workflow",
+        "bob@acme.example",
+        "crm_first",
+    )
     odd = Attempt.objects.filter(run__in=mine)
     assert odd.filter(outcome="failed_after_billing").exists()
     assert odd.filter(outcome="unknown").exists()

@@ -90,9 +90,10 @@ def shell(tmp_path: Path, site: str, acme: Organization, alice: User) -> Shell:
 
 
 @pytest.fixture
-def worker(shell: Shell, providers: Any) -> Iterator[None]:  # noqa: F811
-    """A worker at twenty calls a time."""
-    env = os.environ | SOON | {"OXYGEN_WORKER_CONCURRENCY": "20"}
+def worker(shell: Shell, providers: Any, settings: Any) -> Iterator[None]:  # noqa: F811
+    """A worker that has twenty calls of a run in flight, and no more."""
+    settings.RUN_SHARDS = 1  # of the server, which runs in this process
+    env = os.environ | SOON | {"OXYGEN_RUN_SHARDS": "1", "OXYGEN_WORKER_CONCURRENCY": "20"}
     process = subprocess.Popen([sys.executable, "manage.py", "work"], cwd=CLONE, env=env)
     yield
     process.kill()

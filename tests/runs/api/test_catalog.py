@@ -136,6 +136,7 @@ def test_success_is_what_the_org_saw_once_it_saw_enough(secret: str, acme: Organ
     assert ask(f"/tools/{HUNTER}", secret).data["success_rate"] == Decimal("0.76")
 
 
+@pytest.mark.usefixtures("fresh_database")
 def test_a_tool_says_how_well_its_estimates_foretold(
     secret: str, acme: Organization, alice: User, providers: Providers
 ) -> None:
@@ -163,7 +164,8 @@ def test_a_search_finds_what_has_every_word(secret: str, query: str, found: list
 
 def test_tools_come_in_pages_and_of_one_provider(secret: str) -> None:
     every = [tool["id"] for tool in ask("/tools", secret).data["tools"]]
-    seen, cursor = [], ""
+    seen: list[str] = []
+    cursor = ""
     while cursor is not None:
         page = ask(f"/tools?limit=3{cursor and f'&cursor={cursor}'}", secret).data
         seen, cursor = seen + [tool["id"] for tool in page["tools"]], page["next_cursor"]

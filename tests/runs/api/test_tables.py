@@ -137,7 +137,8 @@ def test_a_file_may_be_larger_than_any_other_body(secret: str, settings: Any, mo
 def test_tables_are_listed_in_pages_the_newest_first(secret: str, acme: Organization, globex: Organization) -> None:
     made = [str(table_of(acme, 1, f"Table {n}").id) for n in range(5)]
     table_of(globex, 1)
-    seen, cursor = [], ""
+    seen: list[str] = []
+    cursor = ""
     while cursor is not None:
         page = ask(f"/tables?limit=2{cursor and f'&cursor={cursor}'}", secret).data
         seen, cursor = seen + [table["id"] for table in page["tables"]], page["next_cursor"]
@@ -221,6 +222,8 @@ def test_describing_and_listing_cost_the_same_however_much_there_is(
     table = table_of(acme, 30)
     for n in range(8):
         column_of(table, HUNTER, key=f"found-{n}")
-    for path, queries in (("", 3), ("/rows?limit=30", 4), ("?limit=1", 3)):
+    ask("/tables", secret)
+    described = f"/tables/{table.id}"
+    for path, queries in ((described, 3), (f"{described}/rows?limit=30", 4), ("/tables?limit=1", 1)):
         with django_assert_max_num_queries(5 + queries):  # the gate's and the operation's
-            ask(f"/tables/{table.id}{path}" if path != "?limit=1" else "/tables?limit=1", secret)
+            ask(path, secret)
