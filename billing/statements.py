@@ -18,9 +18,11 @@ from django.db.models.functions import Coalesce
 from billing import books
 from billing.models import Entry, Grant, Organization, Reservation, UsageByRun, UsageByTool
 from billing.models.credits import CreditsField
-from billing.usage import Keyset, Span
+from billing.spans import Span
+from billing.wanted import Keyset, Wanted, within
 
 ZERO = Decimal(0)
+PAGE = 50
 # What these move is the account alone, so that they are found along its own numbers.
 OF_THE_ACCOUNT = (
     *(Entry.Kind.GRANTED, Entry.Kind.RESERVED, Entry.Kind.EXPIRED),
@@ -39,46 +41,23 @@ class Listed[Row, Place]:
 # ------------------------------------------------------------------ the calls that settled
 
 
-@dataclass(frozen=True)
-class Wanted:
-    """Which settled calls, or entries of the ledger: those in [start, end), and all of what else is named."""
+def attempts(
+    org: Organization, wanted: Wanted, *, after: Keyset | None, limit: int, by_row: bool = False
+) -> Listed[Entry, Keyset]:
+    """List settled calls, newest first. Four queries at most.
 
-    start: datetime | None = None
-    end: datetime | None = None
-    provider: str | None = None
-    tool: str | None = None
-    run: UUID | None = None
-    member: UUID | None = None
-    byok: bool | None = None
-    outcome: str | None = None
-    kind: str | None = None
-
-    @property
-    def of_tools(self) -> dict[str, Any]:
-        return {
-            name: value
-            for name in ("provider", "tool", "byok", "outcome")
-            if (value := getattr(self, name)) is not None
-        }
-
-
-def attempts(org: Organization, wanted: Wanted, *, after: Keyset | None, limit: int) -> Listed[Entry, Keyset]:
-    """List settled calls, newest first. Four queries at most."""
-    entries = _within(Entry.objects.filter(org=org.pk, account_seq=None, item__gt=0), wanted.start, wanted.end)
-    for bounds in _bounds(org, wanted):
+    `by_row`: those of one run by its rows, last first, as the ledger's key has them: by time, a page of them would cost
+    what the run is long.
+    """
+    calls = wanted.calls(org)
+    for bounds in [] if by_row else _bounds(org, wanted):
         if bounds is None:
             return Listed([], None)
-        entries = _within(entries, *bounds)
-    entries = entries.filter(**wanted.of_tools)
-    if wanted.run:
-        entries = entries.filter(source=wanted.run)
-    if wanted.member:
-        theirs = Reservation.objects.filter(org=org.pk, member=wanted.member)
-        entries = entries.filter(source__in=theirs.values("run"))
+        calls = within(calls, *bounds)
     if after:
-        entries = entries.filter(after.older())
-    found = entries.order_by("-at", "-source", "-item", "-attempt").defer("actor", "reason")
-    return _page(found, limit, Keyset.of)
+        calls = calls.filter(after.lower() if by_row else after.older())
+    order = ("-item", "-attempt") if by_row else ("-at", "-source", "-item", "-attempt")
+    return _page(calls.order_by(*order).defer("actor", "reason"), limit, Keyset.of)
 
 
 type Bounds = tuple[datetime | None, datetime | None] | None
@@ -89,8 +68,8 @@ def _bounds(org: Organization, wanted: Wanted) -> list[Bounds]:
     found: list[Bounds] = []
     if wanted.of_tools:
         found.append(_around(org, UsageByTool.objects.filter(org=org.pk, **wanted.of_tools)))
-    if wanted.member:
-        found.append(_around(org, UsageByRun.objects.filter(org=org.pk, member=wanted.member)))
+    if theirs := wanted.of_whose:
+        found.append(_around(org, UsageByRun.objects.filter(org=org.pk, **theirs)))
     if wanted.run:
         held = Reservation.objects.filter(org=org.pk, run=wanted.run)
         opened = held.values_list("opened_at", flat=True).first()
@@ -160,23 +139,38 @@ def ledger(
 
 
 def entries(org: Organization, wanted: Wanted, *, after: Place | None = None, limit: int) -> Listed[Entry, Place]:
-    """List the entries that are wanted, newest first. Three queries at most."""
+    """List the entries that are wanted, newest first. Four queries at most."""
     found = _whole(org).filter(**wanted.of_tools)
     for bounds in ((wanted.start, wanted.end), *_bounds(org, wanted)):
         if bounds is None:
             return Listed([], None)
-        found = _within(found, *bounds)
+        found = within(found, *bounds)
     order: tuple[str, ...] = ("-at", "-seq", "-source", "-item", "-attempt")
-    if wanted.run:
-        found = found.filter(source=wanted.run)
     if wanted.kind:
         found = found.filter(kind=wanted.kind)
+    if wanted.run:
+        return _of_run(found.filter(source=wanted.run), after, limit)
     if wanted.kind in OF_THE_ACCOUNT:
         found, order = found.filter(account_seq__isnull=False), ("-account_seq",)
         found = found.filter(account_seq__lt=after.seq) if after else found
     elif after:
         found = found.filter(after.older())
     return _page(found.order_by(*order), limit, Place.of)
+
+
+def _of_run(found: QuerySet[Entry], after: Place | None, limit: int) -> Listed[Entry, Place]:
+    """List what of a run moved the account, newest first, and then its calls by row, the last first.
+
+    So the ledger's key has them; by time they would cost what the run is long.
+    """
+    moves = found.filter(item__lte=0).order_by("-account_seq")
+    calls = found.filter(item__gt=0).order_by("-item", "-attempt")
+    if after:
+        moves = moves.filter(account_seq__lt=after.seq)  # of a call it is 0: then there are none any more
+        calls = calls if after.seq else calls.filter(after.keyset.lower())
+    rows = list(moves.fetch_mode(FETCH_RAISE)[: limit + 1])
+    rows += calls.fetch_mode(FETCH_RAISE)[: limit + 1 - len(rows)]
+    return Listed(rows[:limit], Place.of(rows[limit - 1]) if len(rows) > limit else None)
 
 
 def every(org: Organization, wanted: Wanted, chunk: int = 2000) -> Iterator[Entry]:
@@ -307,12 +301,6 @@ def _burns_after(place: Grant) -> Q:
 
 
 # ------------------------------------------------------------------ what all do
-
-
-def _within(entries: QuerySet[Entry], start: datetime | None, end: datetime | None) -> QuerySet[Entry]:
-    if start:
-        entries = entries.filter(at__gte=start)
-    return entries.filter(at__lt=end) if end else entries
 
 
 def _page[Row: Model, Place](found: QuerySet[Row], limit: int, place: Callable[[Row], Place]) -> Listed[Row, Place]:

@@ -25,6 +25,7 @@ from runs.providers import limits as providers
 from runs.queries import RunCard
 
 WAITS_FOR_APPROVAL = "It waits for approval by an admin or owner of the organization. It holds nothing so far."
+OUTSIDE = "An execution plane works on it, and takes what it may."
 AT_WORK = {
     Run.Status.QUEUED: "It waits for a worker.",
     Run.Status.RUNNING: "It is running.",
@@ -92,7 +93,8 @@ def of_run(run: Run) -> Explanation:
     if not run.is_open:
         sentence = f"It has ended: {run.get_status_display().lower()}."
         return Explanation(False, sentence, None, limits, None)
-    return Explanation(run.status in Run.PAUSABLE, AT_WORK[Run.Status(run.status)], None, limits, None)
+    sentence = OUTSIDE if run.is_outside and run.status in Run.PAUSABLE else AT_WORK[Run.Status(run.status)]
+    return Explanation(run.status in Run.PAUSABLE, sentence, None, limits, None)
 
 
 def _unapproved(card: RunCard, available: Decimal, limits: list[Bound]) -> Explanation:

@@ -98,14 +98,14 @@ def objections(column: Column, costs: Estimate, steps: Sequence[Step], cap: Deci
         yield Refused(
             "price_unknown",
             f"{', '.join(costs.unpriced)} has no price yet, so what the run may cost is unknown. "
-            "Take it out of the column, or ask Oxygen for its price.",
+            "Do without it, or ask Oxygen for its price.",
             422,
             coverage=costs.coverage,
         )
     if lacking := accounts.missing(column.table.org_id, {step.provider for step in steps if step.byok}):
         yield Refused(
             "integration_required",
-            f"This column uses your own account at {', '.join(lacking)}, which is not connected. "
+            f"This takes your own account at {', '.join(lacking)}, which is not connected. "
             "An admin connects it under Runs, Accounts.",
             422,
             providers=lacking,

@@ -174,7 +174,7 @@ SHARED = {
     f"oxygen_site.api.{name}"
     for name in (
         *("may", "write", "written", "Data", "Shown", "Credits", "Instant"),
-        *("Taken", "CreditsIn", "CostIn", "Count", "Whole", "Limit", "Cursor", "read_cursor", "write_cursor"),
+        *("Taken", "WHOLE", "CreditsIn", "CostIn", "Count", "Whole", "Limit", "Cursor", "read_cursor", "write_cursor"),
     )
 }
 

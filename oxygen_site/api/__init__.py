@@ -6,7 +6,7 @@ behind a gate of `billing/access.py`; whatever fails under /api/ is a problem of
 """
 
 from oxygen_site.api.answers import Credits, Data, Instant, Shown, written
-from oxygen_site.api.bodies import CostIn, Count, CreditsIn, Cursor, Limit, Taken, Whole
+from oxygen_site.api.bodies import WHOLE, CostIn, Count, CreditsIn, Cursor, Limit, Taken, Whole
 from oxygen_site.api.cursors import read_cursor, write_cursor
 from oxygen_site.api.gate import ApiKey, may
 from oxygen_site.api.once import write
@@ -14,6 +14,7 @@ from oxygen_site.api.problems import problem, problems
 from oxygen_site.api.version1 import api
 
 __all__ = [
+    "WHOLE",
     "ApiKey",
     "CostIn",
     "Count",

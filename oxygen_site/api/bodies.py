@@ -33,10 +33,15 @@ def _exact(value: Any) -> Any:
 
 
 def _whole(value: Any) -> Any:
-    whole = int(value) if isinstance(value, Decimal) and value.is_finite() and value == int(value) else value
-    if isinstance(whole, bool) or not isinstance(whole, int):  # 50.0 is a whole number, "50" and true are none
-        raise ValueError("This is a whole number, as 50.")
-    return whole
+    # 50.0 is a whole number, "50" and true are none. What has a million digits is not written out to see.
+    if isinstance(value, Decimal) and abs(value) <= LARGEST and value == int(value):
+        return int(value)
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ValueError(f"This is a whole number up to {LARGEST}, as 50.")
+    return value
+
+
+WHOLE = BeforeValidator(_whole)  # stands after the bounds, or these are not told
 
 
 CreditsIn = Annotated[
@@ -68,9 +73,9 @@ CostIn = Annotated[
         }
     ),
 ]
-Count = Annotated[int, Field(ge=1, le=LARGEST), BeforeValidator(_whole)]
+Count = Annotated[int, Field(ge=1, le=LARGEST), WHOLE]
 # A whole number that may be 0.
-Whole = Annotated[int, Field(ge=0, le=LARGEST), BeforeValidator(_whole)]
+Whole = Annotated[int, Field(ge=0, le=LARGEST), WHOLE]
 Limit = Annotated[int, Query(ge=1, le=200, description="How many at most on one page.")]
 Cursor = Annotated[str | None, Query(description="`next_cursor` of the page before; without one, the first page.")]
 

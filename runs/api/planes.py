@@ -14,7 +14,21 @@ from pydantic import Field, StrictBool, StringConstraints
 
 from billing import access
 from billing.access import OrgRequest
-from oxygen_site.api import CostIn, Count, Credits, CreditsIn, Data, Instant, Shown, Taken, Whole, may, write, written
+from oxygen_site.api import (
+    WHOLE,
+    CostIn,
+    Count,
+    Credits,
+    CreditsIn,
+    Data,
+    Instant,
+    Shown,
+    Taken,
+    Whole,
+    may,
+    write,
+    written,
+)
 from oxygen_site.transactions import Refused, one_snapshot
 from runs import lifecycle, planes, queries
 from runs.cascade import TRIES, place
@@ -25,8 +39,8 @@ router = Router(tags=["execution planes"], by_alias=True)
 
 type Named = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 type Ref = Annotated[str, StringConstraints(max_length=120)]
-type UpToMost = Annotated[Count, Field(le=MOST)]
-type Seconds = Annotated[Count, Field(le=LONGEST)]
+type UpToMost = Annotated[int, Field(ge=1, le=MOST), WHOLE]
+type Seconds = Annotated[int, Field(ge=1, le=LONGEST), WHOLE]
 type Outcome = Literal["succeeded", "no_result", "failed_before_billing", "failed_after_billing", "unknown"]
 type Status = Literal[
     "awaiting_approval",
@@ -257,7 +271,7 @@ class OutcomeIn(Taken):
 
     item: Count
     tool: Annotated[str, StringConstraints(max_length=80)]
-    tries: Annotated[Whole, Field(alias="try", lt=TRIES)] = 0
+    tries: Annotated[int, Field(alias="try", ge=0, lt=TRIES), WHOLE] = 0
     outcome: Outcome
     cost: CostIn | None = None
     again: StrictBool = False
