@@ -22,7 +22,7 @@ stripe-cli: .venv/.dev
 
 # Prints each figure beside its bar, and writes nothing: figures to quote go into docs/scaling.md by hand, from a quiet machine.
 bench: .venv/.dev
-	@failed=0; for bars in settle overview agency engine api_settle start_up; do $(PYTHON_IN) -m benchmarks.$$bars || failed=1; done; exit $$failed
+	@failed=0; for bars in settle overview ledger_page agency engine api_settle start_up; do $(PYTHON_IN) -m benchmarks.$$bars || failed=1; done; exit $$failed
 
 lint: .venv/.dev
 	$(PYTHON_IN) -m ruff check

@@ -139,23 +139,38 @@ def ledger(
 
 
 def entries(org: Organization, wanted: Wanted, *, after: Place | None = None, limit: int) -> Listed[Entry, Place]:
-    """List the entries that are wanted, newest first. Three queries at most."""
+    """List the entries that are wanted, newest first. Four queries at most."""
     found = _whole(org).filter(**wanted.of_tools)
     for bounds in ((wanted.start, wanted.end), *_bounds(org, wanted)):
         if bounds is None:
             return Listed([], None)
         found = within(found, *bounds)
     order: tuple[str, ...] = ("-at", "-seq", "-source", "-item", "-attempt")
-    if wanted.run:
-        found = found.filter(source=wanted.run)
     if wanted.kind:
         found = found.filter(kind=wanted.kind)
+    if wanted.run:
+        return _of_run(found.filter(source=wanted.run), after, limit)
     if wanted.kind in OF_THE_ACCOUNT:
         found, order = found.filter(account_seq__isnull=False), ("-account_seq",)
         found = found.filter(account_seq__lt=after.seq) if after else found
     elif after:
         found = found.filter(after.older())
     return _page(found.order_by(*order), limit, Place.of)
+
+
+def _of_run(found: QuerySet[Entry], after: Place | None, limit: int) -> Listed[Entry, Place]:
+    """List what of a run moved the account, newest first, and then its calls by row, the last first.
+
+    So the ledger's key has them; by time they would cost what the run is long.
+    """
+    moves = found.filter(item__lte=0).order_by("-account_seq")
+    calls = found.filter(item__gt=0).order_by("-item", "-attempt")
+    if after:
+        moves = moves.filter(account_seq__lt=after.seq)  # of a call it is 0: then there are none any more
+        calls = calls if after.seq else calls.filter(after.keyset.lower())
+    rows = list(moves.fetch_mode(FETCH_RAISE)[: limit + 1])
+    rows += calls.fetch_mode(FETCH_RAISE)[: limit + 1 - len(rows)]
+    return Listed(rows[:limit], Place.of(rows[limit - 1]) if len(rows) > limit else None)
 
 
 def every(org: Organization, wanted: Wanted, chunk: int = 2000) -> Iterator[Entry]:

@@ -128,7 +128,17 @@ def test_one_run_has_its_reservation_its_calls_and_what_came_back(read: Read, ac
     close(acme.pk, run)
     open_run(acme.pk, 1)
     kinds = re.findall(r'<tr class="is-(\w+)"', read(run=run))
-    assert kinds == ["released", "captured", "reserved"]
+    assert kinds == ["released", "reserved", "captured"]
+
+
+def test_a_long_run_pages_without_a_gap(acme: Organization) -> None:
+    give(acme, 100)
+    run = open_run(acme.pk, 119, begin=119)
+    settle(acme.pk, run, *(attempt(item) for item in range(1, 120)))
+    close(acme.pk, run)
+    seen = [entry.id for entry in statements.every(acme, Wanted(run=run), chunk=7)]
+    assert len(seen) == len(set(seen)) == Entry.objects.filter(source=run).count() == 121
+    assert [id.split(":")[1] for id in seen[:3]] == ["-1", "0", "119"]
 
 
 def test_a_run_that_never_was_has_no_entries(read: Read) -> None:

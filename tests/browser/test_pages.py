@@ -1,5 +1,6 @@
 """Every page: nothing for axe to find or the console to say, light and dark, wide and narrow; within its weight."""
 
+import re
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,8 @@ import pytest
 import pytest_playwright_axe
 from playwright.sync_api import Page, expect
 
-from billing import keys
-from billing.models import Organization, User
+from billing import invitations, keys
+from billing.models import Organization, Role, User
 from oxygen_site.postgres import CLONE
 from runs import lifecycle
 from runs.models import Run, WorkflowTemplate
@@ -123,6 +124,52 @@ def test_the_door_has_nothing_for_axe_to_find(window: Open, theme: str) -> None:
     for address in ("/accounts/login/", "/accounts/signup/", "/accounts/password/reset/", "/accounts/inactive/"):
         page.goto(address)
         assert faults(page) == [], address
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_an_invitation_has_nothing_for_axe_to_find(
+    window: Open, acme: Organization, alice: User, mallory: User, theme: str
+) -> None:
+    link = f"/join/{invitations.invite(acme, mallory.email, Role.MEMBER, by=alice).token}/"
+    for who in (None, alice, mallory):
+        page = window(who, color_scheme=theme)
+        page.goto(link)
+        assert faults(page) == [], who
+    page.get_by_role("button", name="Join").click()
+    expect(page.get_by_text("You belong to Acme now.")).to_be_visible()
+
+
+def test_a_setting_is_changed_in_its_place(window: Open, alice: User, acme: Organization) -> None:
+    page = window(alice)
+    page.goto("/orgs/acme/billing/settings/")
+    page.get_by_label("Approve runs that would hold more than").fill("-5")
+    page.get_by_role("button", name="Save the threshold").click()
+    expect(page.locator("#approval .wrong")).to_contain_text("from 0 to 1,000,000,000")
+    page.get_by_label("Approve runs that would hold more than").fill("500")
+    page.get_by_role("button", name="Save the threshold").click()
+    expect(page.locator(".toast")).to_have_text("Saved.")
+    expect(page.locator("#approval .wrong")).to_have_count(0)
+    page.get_by_label("E-mail address").fill("bob@oxygen.example")
+    page.get_by_role("button", name="Send an invitation").click()
+    page.get_by_role("button", name="Take back the invitation of bob@oxygen.example").click()
+    expect(page.locator("#invitations")).to_contain_text("No invitation is open.")
+
+
+def test_the_ledger_is_filtered_in_its_place_and_back_leads_back(window: Open, alice: User, busy: Run) -> None:
+    page = window(alice)
+    page.goto("/orgs/acme/billing/ledger/")
+    page.get_by_label("Kind").select_option("reserved")
+    expect(page.locator("#list tbody tr")).to_have_count(3)
+    expect(page).to_have_url(re.compile("kind=reserved"))
+    page.get_by_label("Days").select_option("custom")
+    expect(page.get_by_label("First day")).to_be_visible()
+    page.get_by_role("link", name="Any kind").click()
+    expect(page.locator("#list tbody tr")).to_have_count(50)
+    page.go_back()
+    expect(page.locator("#list tbody tr")).to_have_count(3)
+    with page.expect_download() as download:
+        page.get_by_role("link", name="CSV").click()
+    assert len(download.value.path().read_text().splitlines()) == 4
 
 
 def test_menus_and_the_dialog_have_nothing_for_axe_to_find(window: Open, alice: User, busy: Run) -> None:
