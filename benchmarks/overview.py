@@ -73,10 +73,12 @@ def serve(
 
 type Asked = tuple[str, dict[str, str], dict[str, str]]  # address, query, headers
 FEED = {"HX-Request": "true", "HX-Target": "charges"}
+GROUPS = ("tool", "kind", "member", "mode", "outcome")  # by provider is how the page comes
 PAGES = (
     "page, this cycle",
     "page, 30 days",
     "page, 90 days",
+    *(f"page, 90 days by {group}" for group in GROUPS),
     "feed, second page",
     "feed, 45 days back",
     "feed, one day",
@@ -87,14 +89,15 @@ PAGES = (
 
 def _pages(org: Any) -> Iterator[tuple[str, Asked]]:
     """What is asked of the billing page: the whole of it over a range, or its charges alone."""
-    from billing import usage
+    from billing import charges, spans
     from billing.models import Reservation
+    from billing.wanted import Keyset, Wanted
     from oxygen_site.clock import clock
 
     now = clock()
-    span = usage.span("90d", org, now)
-    newest = usage.charges(org, span).older
-    back = usage.Keyset(now - timedelta(days=45), org.pk, 0, 0).text
+    span = spans.span("90d", org, now)
+    newest = charges.read(org, charges.Part(*span.instants(), span), Wanted()).older
+    back = Keyset(now - timedelta(days=45), org.pk, 0, 0).text
     run = Reservation.objects.filter(org=org.pk, closed_at__isnull=False).order_by("run")[300].run
     feeds = (
         {"before": newest or ""},
@@ -105,6 +108,7 @@ def _pages(org: Any) -> Iterator[tuple[str, Asked]]:
     )
     address = f"/orgs/{org.slug}/billing/"
     asked: list[Asked] = [(address, {"range": key} if key else {}, {}) for key in ("", "30d", "90d")]
+    asked += [(address, {"range": "90d", "group": group}, {}) for group in GROUPS]
     asked += [(address, {"range": "90d", **feed}, FEED) for feed in feeds]
     yield from zip(PAGES, asked, strict=True)
 

@@ -1,30 +1,38 @@
 """What an org has, holds and spends, and for how long it lasts. Reads only; for pages, the API and the runs' pages."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from itertools import takewhile
 from uuid import UUID
 
 from django.db.models import Sum
 
-from billing import books, charts, plans, usage
+from billing import books, charts, plans, runway, usage
 from billing.models import Entry, Grant, Organization, UsageByTool
+from billing.runway import Runway, Store
 
 NEXT_GRANTS = 4
+MOST_GRANTS = 200  # told apart on the runway; what is in further ones counts as if it were in the last of them
 MOVES = 1000  # of the account, read for the course
+ZERO = Decimal(0)
 
 
 @dataclass(frozen=True)
 class Balance:
     """One org's balance as booked, beside what this credit month captured. Credits."""
 
+    standing: plans.Standing
     tie_out: books.TieOut
     since: date  # the org's day on which the credit month began
     next: date
     captured: Decimal
-    grants: list[Grant]  # with something left, the next few to burn
+    captured_before: Decimal  # in the credit month before, up to the end of the day that is as far into it
+    open_grants: list[Grant]  # with something left, in the order in which they burn
+    refill: plans.Refill | None
     pace: Decimal | None
+    runway: Runway | None
     course: list[Decimal]  # available at the end of each day since; empty where too much moved to say it cheaply
 
     @property
@@ -48,18 +56,44 @@ class Balance:
         return not any(self.column)
 
     @property
+    def is_new(self) -> bool:
+        """Nothing was ever captured, and nothing is held."""
+        return not self.tie_out.captured and not self.reserved
+
+    @property
     def daily(self) -> Decimal | None:
         """The pace, to the whole credit where it is above 10: it is an estimate."""
         return self.pace and self.pace.quantize(Decimal(1) if self.pace > 10 else Decimal("0.1"))
 
     @property
     def days(self) -> int | None:
-        """How many days the available credits last at the pace; None where there is none yet."""
-        return int(self.available / self.pace) if self.pace else None
+        """How many days the available credits last at the pace, with what comes and goes; None: not known, or long."""
+        return self.runway.days if self.runway else None
+
+    @property
+    def grants(self) -> list[Grant]:
+        return self.open_grants[:NEXT_GRANTS]
 
     @property
     def left(self) -> list[Decimal]:
         return [grant.remaining for grant in self.grants]
+
+    @property
+    def expiry(self) -> tuple[datetime, Decimal] | None:
+        """When something expires next if nothing burns it before, and how much."""
+        if not self.open_grants:
+            return None
+        at = self.open_grants[0].expires_at
+        return at, sum((g.remaining for g in takewhile(lambda g: g.expires_at == at, self.open_grants)), ZERO)
+
+    @property
+    def grew(self) -> bool:
+        return self.captured >= self.captured_before
+
+    @property
+    def change(self) -> Decimal | None:
+        """How far this month's capturing differs from the month's before, as far into it."""
+        return abs(self.captured - self.captured_before) / self.captured_before if self.captured_before else None
 
     @property
     def burn(self) -> charts.BurnChart | None:
@@ -70,25 +104,53 @@ class Balance:
         return [self.captured, self.reserved, self.available]
 
     def _share(self, part: Decimal) -> Decimal:
-        whole = sum(self.column, Decimal(0))
-        return part / whole if whole else Decimal(0)
+        whole = sum(self.column, ZERO)
+        return part / whole if whole else ZERO
 
 
 def read(org: Organization, now: datetime) -> Balance:
-    """Read an org's balance. Six queries."""
-    month = plans.month(org, plans.subscription(org), now)
-    since, following, today = (at.astimezone(org.tz).date() for at in (*month, now))
+    """Read an org's balance. Nine queries at most."""
+    standing, tie_out = plans.read(org, now), books.tie_out(org.pk)
+    since, following, today = (at.astimezone(org.tz).date() for at in (*standing.month, now))
+    earlier = plans.month_before(org, standing.subscription, standing.month[0])[0].astimezone(org.tz).date()
+    month, before = _captured(org, since, earlier, today)
+    grants = Grant.objects.filter(org=org.pk, open=True).order_by("expires_at", "effective_at", "key")[:MOST_GRANTS]
+    open_grants, pace, refill = list(grants), usage.pace(org, today), standing.next_refill(now)
     return Balance(
-        tie_out=books.tie_out(org.pk),
+        standing=standing,
+        tie_out=tie_out,
         since=since,
         next=following,
-        captured=usage.captured_since(org, since),
-        grants=list(
-            Grant.objects.filter(org=org.pk, open=True).order_by("expires_at", "effective_at", "key")[:NEXT_GRANTS]
-        ),
-        pace=usage.pace(org, today),
+        captured=month,
+        captured_before=before,
+        open_grants=open_grants,
+        refill=refill,
+        pace=pace,
+        runway=runway.lasts(pace, today, _stores(org, tie_out.available, open_grants, refill)) if pace else None,
         course=_course(org, since, today),
     )
+
+
+def _captured(org: Organization, since: date, earlier: date, today: date) -> tuple[Decimal, Decimal]:
+    """What was captured since the month began, and since the month before did, as far into it."""
+    by_day = usage.captured_by_day(org, earlier)
+    as_far = min(earlier + (today - since), since - timedelta(days=1))
+    return (
+        sum((credits for day, credits in by_day.items() if day >= since), ZERO),
+        sum((credits for day, credits in by_day.items() if day <= as_far), ZERO),
+    )
+
+
+def _stores(org: Organization, available: Decimal, grants: list[Grant], refill: plans.Refill | None) -> Iterable[Store]:
+    """What is there, and what comes. Expiry is a day of the org's."""
+    for grant in grants:
+        yield Store(grant.remaining, grant.expires_at.astimezone(org.tz).date())
+    if more := available - sum((grant.remaining for grant in grants), ZERO):
+        yield Store(more, grants[-1].expires_at.astimezone(org.tz).date())
+    if refill:
+        for at in refill.times(13):
+            expires, comes = (each.astimezone(org.tz).date() for each in (refill.expiry(at), at))
+            yield Store(refill.credits, expires, comes)
 
 
 def paces(orgs: Collection[Organization], now: datetime) -> dict[UUID, Decimal | None]:

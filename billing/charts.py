@@ -1,23 +1,27 @@
 """Rows into drawings, twice from the same numbers: the SVG that the page brings and the Plotly figure that replaces it.
 
 Pure; for views. Both drawings share ticks, ranges and order, so that the change-over moves nothing. Colours are
-`var(--name)`, which charts.js fills in; names of providers stand in the legend, so the figure carries ids.
+`var(--name)`, which charts.js fills in; names of providers stand in the legend, so the figure carries ids. Bars are
+numbered from 0; what each is called, and what the page's URL says of it, stands in the figure's `meta`.
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import ROUND_CEILING, Decimal
 from typing import Any
 
+from billing.breakdown import Breakdown
+from billing.course import Course
 from billing.models import Grant
 from billing.templatetags.credits import credits, places
-from billing.usage import Usage
 
-HEIGHT, SLOT, BAR = 226, 100, 72  # of the plot, of one day and of its bar, in the units of the plot's viewBox
+HEIGHT, SLOT, BAR = 226, 100, 72  # of the plot, of one slot and of its bar, in the units of the plot's viewBox
 TOP, BOTTOM, LEFT = 8, 26, 44  # the plot within the chart, in pixels; app.css says the same
 TICKS = 4
-A_DAY = 24 * 3600 * 1000  # as Plotly counts
+SHIFT = Decimal("0.5")
+DRILLS = {"day": "day", "hour": "hour"}  # the page's parameters that a bar sets; of longer ones it is their days
 A_SECOND = timedelta(seconds=1)
 
 
@@ -33,13 +37,13 @@ class Tick:
 
 @dataclass(frozen=True)
 class Label:
-    day: date
+    text: str
     x: Decimal  # a share of the width
 
 
 @dataclass(frozen=True)
 class Series:
-    """One colour of the stack: its bars as one path, and today's as another, for today is not over."""
+    """One colour of the stack: its bars as one path, and what is not over yet as another."""
 
     number: int
     path: str
@@ -47,13 +51,12 @@ class Series:
 
 
 @dataclass(frozen=True)
-class DailyChart:
+class Chart:
     figure: dict[str, Any]
     width: int
     decimals: int  # of the ticks
     ticks: list[Tick]
     labels: list[Label]
-    series: list[Series]
 
     @property
     def json(self) -> str:
@@ -61,28 +64,154 @@ class DailyChart:
         return json.dumps(self.figure, default=str, separators=(",", ":"))
 
 
-def usage_by_day(usage: Usage) -> DailyChart:
-    """Stack each day's captured credits by provider: five with a colour of their own, the rest as one."""
-    return stacked(usage.span.days, _stacks(usage, usage.span.days))
+@dataclass(frozen=True)
+class StackedChart(Chart):
+    series: list[Series]
 
 
-type Stack = tuple[int, str, list[Decimal]]  # the number of its colour, its name, its value on each day
+@dataclass(frozen=True)
+class Bar:
+    """`key`: what the page's URL says of it; `label` on the axis, `name` in full."""
+
+    key: str
+    label: str
+    name: str
 
 
-def stacked(days: list[date], stacks: list[Stack]) -> DailyChart:
+type Stack = tuple[int, str, list[Decimal]]  # the number of its colour, its name, its value in each bar
+
+
+def usage(used: Breakdown) -> StackedChart:
+    """Stack what each bucket measured by group: five with a colour of their own, the rest as one."""
+    zone, span = used.span.zone, used.span
+    bars = [Bar(bucket.key, bucket.label(zone), bucket.name(zone)) for bucket in span.buckets]
+    stacks: list[Stack] = [(group.series, group.key, group.measured) for group in used.groups if group.series]
+    rest = [group for group in used.groups if not group.series and group.sum]
+    if rest:
+        sums = [sum(values, Decimal(0)) for values in zip(*(group.measured for group in rest), strict=True)]
+        stacks.append((0, rest[0].key if len(rest) == 1 else f"{len(rest)} others", sums))
+    return _stacked(bars, stacks, span.is_open, DRILLS.get(span.unit, "first last"))
+
+
+def stacked(days: list[date], stacks: list[Stack]) -> StackedChart:
     """Draw a bar a day, the first stack at its foot. The last day is not over."""
+    bars = [Bar(day.isoformat(), f"{day:%-d %b}", f"{day:%a %-d %b %Y}") for day in days]
+    return _stacked(bars, stacks, is_open=True, drill="")
+
+
+def _stacked(bars: Sequence[Bar], stacks: list[Stack], is_open: bool, drill: str) -> StackedChart:
     totals = [sum(values, Decimal(0)) for values in zip(*(column for _, _, column in stacks), strict=True)]
     step, top = scale(max(totals, default=Decimal(0)))
     values = [step * n for n in range(int(top / step) + 1)]
-    labelled = _labelled(len(days))
-    return DailyChart(
-        figure=_figure(days, stacks, values, labelled),
-        width=SLOT * len(days),
-        decimals=places(values),
-        ticks=[Tick(value, TOP + HEIGHT - int(value * HEIGHT / top)) for value in values],
-        labels=[Label(days[n], (Decimal(n) + Decimal("0.5")) / len(days)) for n in labelled],
-        series=_series(stacks, top),
+    labelled = _labelled(len(bars))
+    opacity = [1] * (len(bars) - 1) + [Decimal("0.5") if is_open else 1]
+    traces = [
+        {
+            "type": "bar",
+            "name": name,
+            "x0": 0,
+            "dx": 1,
+            "y": column,
+            "hoverinfo": "none",
+            "marker": {
+                "color": f"var(--series-{number})",
+                "line": {"width": 1, "color": "var(--surface)"},
+                "opacity": opacity,
+            },
+        }
+        for number, name, column in stacks
+    ]
+    meta = {"keys": [bar.key for bar in bars], "names": [bar.name for bar in bars], "drill": drill, "sum": True}
+    layout = {"barmode": "stack", "bargap": Decimal(SLOT - BAR) / SLOT, **_layout(bars, labelled, values, meta)}
+    return StackedChart(
+        figure={"data": traces, "layout": layout},
+        **_axes(bars, labelled, values),
+        series=_series(stacks, top, is_open),
     )
+
+
+@dataclass(frozen=True)
+class Arrow:
+    """Something came, or went, in the middle of a slot."""
+
+    x: Decimal
+    comes: bool
+
+
+@dataclass(frozen=True)
+class CourseChart(Chart):
+    """Steps at the ends of days: what was available, and above it what was reserved."""
+
+    area: str
+    line: str
+    held: str
+    arrows: list[Arrow]
+
+
+def course(went: Course) -> CourseChart:
+    """Draw the available credits day by day, the reserved on top of them, and where something came or went."""
+    days, count = went.days, len(went.days)
+    step, top = scale(max((day.available + day.reserved for day in days), default=Decimal(0)))
+    values = [step * n for n in range(int(top / step) + 1)]
+    bars = [Bar(day.day.isoformat(), f"{day.day:%-d %b}", f"{day.day:%a %-d %b %Y}") for day in days]
+    labelled = _labelled(count)
+
+    def height(value: Decimal) -> int:
+        return HEIGHT - int(value * HEIGHT / top)
+
+    line = _steps([height(day.available) for day in days])
+    above = _steps([height(day.available + day.reserved) for day in days])
+    meta = {
+        "keys": [bar.key for bar in bars],
+        "names": [bar.name for bar in bars],
+        "notes": {
+            n: "; ".join(f"{mark.what} {credits(mark.amount)}" for mark in day.marks)
+            for n, day in enumerate(days)
+            if day.marks
+        },
+        "skip": 1,  # the first point is the edge of the first slot
+    }
+    traces = [
+        _step_trace("Available", [day.available for day in days], "var(--accent)", "var(--chart-have)"),
+        _step_trace("Reserved", [day.reserved for day in days], "var(--chart-clear)", "var(--chart-held)"),
+        {
+            "type": "scatter",
+            "mode": "text",
+            "hoverinfo": "skip",
+            "x": [n for n, day in enumerate(days) for _ in day.marks[:1]],
+            "y": [values[-1] for day in days for _ in day.marks[:1]],
+            "text": ["↑" if day.marks[0].comes else "↓" for day in days if day.marks],
+            "textposition": "bottom center",
+        },
+    ]
+    return CourseChart(
+        figure={"data": traces, "layout": _layout(bars, labelled, values, meta)},
+        **_axes(bars, labelled, values),
+        area=f"M0 {HEIGHT}L{line}L{count * SLOT} {HEIGHT}z" if days else "",
+        line=f"M{line}",
+        held=f"M{line}L{' '.join(reversed(above.split()))}z" if days else "",
+        arrows=[Arrow((Decimal(n) + SHIFT) / count, day.marks[0].comes) for n, day in enumerate(days) if day.marks],
+    )
+
+
+def _steps(heights: list[int]) -> str:
+    return " ".join(f"{n * SLOT},{y} {(n + 1) * SLOT},{y}" for n, y in enumerate(heights))
+
+
+def _step_trace(name: str, values: list[Decimal], line: str, fill: str) -> dict[str, Any]:
+    """A point in the middle of each slot, and one at either edge of the whole: so the steps are at the slots' edges."""
+    count = len(values)
+    return {
+        "type": "scatter",
+        "mode": "lines",
+        "name": name,
+        "stackgroup": "all",
+        "hoverinfo": "none",
+        "x": [-SHIFT, *range(count), count - SHIFT],
+        "y": [*values[:1], *values, *values[-1:]],
+        "line": {"shape": "hvh", "width": Decimal("1.5"), "color": line},
+        "fillcolor": fill,
+    }
 
 
 def spark(values: list[Decimal]) -> str:
@@ -194,21 +323,7 @@ def scale(most: Decimal) -> tuple[Decimal, Decimal]:
     return step, step * (most / step).to_integral_value(ROUND_CEILING)
 
 
-def _stacks(usage: Usage, days: list[date]) -> list[Stack]:
-    nothing = Decimal(0)
-    stacks: list[Stack] = [
-        (part.series, part.provider, [part.by_day.get(day, nothing) for day in days])
-        for part in usage.providers
-        if part.series
-    ]
-    rest = [part for part in usage.providers if not part.series]
-    if rest:
-        sums = [sum((part.by_day.get(day, nothing) for part in rest), nothing) for day in days]
-        stacks.append((0, "others", sums))
-    return stacks
-
-
-def _series(stacks: list[Stack], top: Decimal) -> list[Series]:
+def _series(stacks: list[Stack], top: Decimal, is_open: bool) -> list[Series]:
     """Heights are cut from running totals, so that rounding never opens a gap or adds up."""
     series = []
     below = [Decimal(0)] * len(stacks[0][2]) if stacks else []
@@ -218,39 +333,31 @@ def _series(stacks: list[Stack], top: Decimal) -> list[Series]:
             foot, head = (int(total * HEIGHT / top) for total in (below[n], below[n] + value))
             bars.append(f"M{n * SLOT + 14} {HEIGHT - head}h{BAR}v{head - foot}h-{BAR}z" if head > foot else "")
             below[n] += value
-        series.append(Series(number, "".join(bars[:-1]), bars[-1]))
+        over, today = (bars[:-1], bars[-1]) if is_open else (bars, "")
+        series.append(Series(number, "".join(over), today))
     return series
 
 
 def _labelled(count: int) -> list[int]:
-    """At most seven days get a label: evenly apart, counted back from yesterday."""
+    """At most seven bars get a label: evenly apart, counted back from the last but one."""
     every = -(-count // 7)
     return list(range(count - 1 if count <= 7 else count - 2, -1, -every))[::-1]
 
 
-def _figure(days: list[date], stacks: list[Stack], values: list[Decimal], labelled: list[int]) -> dict[str, Any]:
+def _axes(bars: Sequence[Bar], labelled: list[int], values: list[Decimal]) -> dict[str, Any]:
+    return {
+        "width": SLOT * len(bars),
+        "decimals": places(values),
+        "ticks": [Tick(value, TOP + HEIGHT - int(value * HEIGHT / values[-1])) for value in values],
+        "labels": [Label(bars[n].label, (Decimal(n) + SHIFT) / len(bars)) for n in labelled],
+    }
+
+
+def _layout(bars: Sequence[Bar], labelled: list[int], values: list[Decimal], meta: dict[str, Any]) -> dict[str, Any]:
     """A plain dict: graph_objects would take 25 ms to say the same. A test has them check every key of it."""
     decimals = places(values)
-    opacity = [1] * (len(days) - 1) + [Decimal("0.5")]
-    bars = [
-        {
-            "type": "bar",
-            "name": name,
-            "x0": days[0].isoformat(),
-            "dx": A_DAY,
-            "y": column,
-            "hoverinfo": "none",
-            "marker": {
-                "color": f"var(--series-{number})",
-                "line": {"width": 1, "color": "var(--surface)"},
-                "opacity": opacity,
-            },
-        }
-        for number, name, column in stacks
-    ]
-    layout = {
-        "barmode": "stack",
-        "bargap": Decimal(SLOT - BAR) / SLOT,
+    return {
+        "meta": meta,
         "margin": {"l": LEFT, "r": 0, "t": TOP, "b": BOTTOM, "pad": 0},
         "height": TOP + HEIGHT + BOTTOM,
         "showlegend": False,
@@ -260,10 +367,10 @@ def _figure(days: list[date], stacks: list[Stack], values: list[Decimal], labell
         "plot_bgcolor": "var(--chart-clear)",
         "font": {"family": "Geist, sans-serif", "size": 12, "color": "var(--ink-3)"},
         "xaxis": {
-            "type": "date",
-            "range": [f"{days[0] - timedelta(days=1)} 12:00", f"{days[-1]} 12:00"],
-            "tickvals": [days[n].isoformat() for n in labelled],
-            "ticktext": [f"{days[n]:%-d %b}" for n in labelled],
+            "type": "linear",
+            "range": [-SHIFT, len(bars) - SHIFT],
+            "tickvals": labelled,
+            "ticktext": [bars[n].label for n in labelled],
             "showgrid": False,
             "zeroline": False,
             "showspikes": False,
@@ -279,4 +386,3 @@ def _figure(days: list[date], stacks: list[Stack], values: list[Decimal], labell
             "fixedrange": True,
         },
     }
-    return {"data": bars, "layout": layout}

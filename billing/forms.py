@@ -1,19 +1,20 @@
 """What people send: the filters in a page's URL, an organization's settings, what is wished on the plan's page."""
 
 from collections.abc import Callable
-from datetime import date, datetime, timedelta
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from zoneinfo import available_timezones
 
 from django import forms
 
-from billing import agencies, invoices, keyring, plans, usage
-from billing.models import AutoTopUp, Entry, Pack, PlanChange, Role, Scope
+from billing import agencies, breakdown, charges, invoices, keyring, plans, spans, usage
+from billing.models import AutoTopUp, Entry, Organization, Pack, PlanChange, Role, Scope
 from billing.offers import Choice
-from billing.statements import Place, Wanted
+from billing.statements import Place
 from billing.templatetags.credits import credits, minor_digits, money
-from billing.usage import ALL_RANGES, RANGES, Span
+from billing.wanted import Keyset, Wanted
 
 
 class KeysetField(forms.Field):
@@ -36,22 +37,65 @@ def _within_reach(day: date) -> None:
 
 
 class OverviewFilter(forms.Form):
-    range = forms.ChoiceField(choices=list(RANGES.items()), required=False)
-    provider = forms.SlugField(required=False)
-    day = forms.DateField(required=False, input_formats=["%Y-%m-%d"])
-    run = forms.UUIDField(required=False)
-    before = KeysetField(usage.Keyset.read, required=False)
-    daily = forms.BooleanField(required=False)
+    """What the billing page is asked for: a range or two days, filters, how it is grouped, a part of it, a page."""
 
-    def clean_range(self) -> str:
-        return self.cleaned_data["range"] or "cycle"
+    range = forms.ChoiceField(choices=list(spans.RANGES.items()), required=False)
+    first = forms.DateField(required=False, input_formats=["%Y-%m-%d"])
+    last = forms.DateField(required=False, input_formats=["%Y-%m-%d"])
+    provider = forms.SlugField(required=False)
+    tool = forms.RegexField(r"^[\w.-]{1,80}$", required=False)
+    run = forms.UUIDField(required=False)
+    member = forms.UUIDField(required=False)
+    kind = forms.SlugField(required=False)
+    mode = forms.ChoiceField(choices=list(usage.MODES.items()), required=False)
+    outcome = forms.ChoiceField(choices=list(usage.OUTCOMES.items()), required=False)
+    group = forms.ChoiceField(choices=list(breakdown.GROUPS.items()), required=False)
+    measure = forms.ChoiceField(choices=list(breakdown.MEASURES.items()), required=False)
+    day = forms.DateField(required=False, input_formats=["%Y-%m-%d"])
+    hour = forms.DateTimeField(required=False, input_formats=["%Y%m%dT%H%MZ"])
+    before = KeysetField(Keyset.read, required=False)
+    daily = forms.BooleanField(required=False)  # the chart's figures as a table
+    course = forms.BooleanField(required=False)  # those of the balance
+    all = forms.BooleanField(required=False)  # groups
+    filters = forms.BooleanField(required=False)  # the form is open
+
+    FILTERS = ("provider", "tool", "run", "member", "kind", "mode", "outcome")
+
+    def clean(self) -> dict[str, Any]:
+        sent: dict[str, Any] = self.cleaned_data
+        defaults = {"range": "cycle", "group": "provider", "measure": "credits"}
+        return sent | {name: sent.get(name) or value for name, value in defaults.items()}
+
+    def clean_hour(self) -> datetime | None:
+        hour: datetime | None = self.cleaned_data["hour"]
+        return hour and hour.replace(tzinfo=UTC)
+
+    def span(self, org: Organization, now: datetime) -> spans.Span:
+        asked = self.cleaned_data
+        if asked["first"] or asked["last"]:
+            return spans.custom(asked["first"], asked["last"], org, now)
+        return spans.span(asked["range"], org, now)
+
+    def part(self, span: spans.Span) -> charges.Part:
+        """The part of a span that the charges are of: all of it, one day, or one hour."""
+        day, hour = self.cleaned_data["day"], self.cleaned_data["hour"]
+        if hour:
+            _, over = span.instants(hour.astimezone(span.zone).date())
+            return charges.Part(hour, min(hour + spans.AN_HOUR, over), None)
+        days = replace(span, first=day, last=day) if day else span
+        return charges.Part(*days.instants(), days)
+
+    def wanted(self) -> Wanted:
+        named = {name: self.cleaned_data[name] or None for name in self.FILTERS}
+        mode, kind = named.pop("mode"), named.pop("kind")
+        return Wanted(**named, run_kind=kind, byok=mode and mode == "byok")
 
 
 class LedgerFilter(forms.Form):
     """What is asked of the ledger. Two days that are chosen may stand in either order."""
 
     kind = forms.ChoiceField(choices=Entry.Kind.choices, required=False)
-    range = forms.ChoiceField(choices=list(ALL_RANGES.items()), required=False)
+    range = forms.ChoiceField(choices=list(spans.ALL_RANGES.items()), required=False)
     first = forms.DateField(required=False, input_formats=["%Y-%m-%d"], validators=[_within_reach])
     last = forms.DateField(required=False, input_formats=["%Y-%m-%d"], validators=[_within_reach])
     provider = forms.SlugField(required=False)
@@ -67,7 +111,7 @@ class LedgerFilter(forms.Form):
         first, last = self.cleaned_data["first"], self.cleaned_data["last"]
         return (first or last, last or first) if first or last else None
 
-    def wanted(self, span: Span) -> Wanted:
+    def wanted(self, span: spans.Span) -> Wanted:
         """What `statements` takes."""
         sent = {name: self.cleaned_data[name] or None for name in ("kind", "provider", "tool", "run")}
         start, end = span.instants()
@@ -80,7 +124,8 @@ class NameForm(forms.Form):
 
 class ZoneForm(forms.Form):
     zone = forms.ChoiceField(
-        choices=[(zone, zone) for zone in sorted(available_timezones())],
+        # "localtime" is whatever this machine is set to, which the database does not know.
+        choices=[(zone, zone) for zone in sorted(available_timezones() - {"localtime"})],
         initial="UTC",
         label="Time zone",
         help_text="Days on the billing page begin at midnight there.",
@@ -299,6 +344,10 @@ class RotateForm(forms.Form):
 class KeysFilter(forms.Form):
     agency = forms.UUIDField(required=False)
     before = KeysetField(keyring.Keyset.read, required=False)
+
+
+class HoldsFilter(forms.Form):
+    before = forms.UUIDField(required=False)
 
 
 class BoardFilter(forms.Form):

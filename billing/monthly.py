@@ -11,8 +11,9 @@ from decimal import Decimal
 
 from django.db.models import Count, Sum
 
-from billing import books, usage
+from billing import books
 from billing.models import Entry, Organization, UsageByTool
+from billing.spans import Span
 
 ZERO = Decimal(0)
 INSTANT = timedelta(microseconds=1)  # the least the database tells apart
@@ -73,9 +74,9 @@ class Statement:
 
 
 def read(org: Organization, first: date, now: datetime) -> Statement:
-    """Read the statement of the month that begins on `first`; of the running one, up to now. Four queries."""
+    """Read the statement of the month that begins on `first`; of the running one, up to now. Five queries."""
     following = later(first)
-    month = usage.Span("month", first, following - timedelta(days=1), org.tz)
+    month = Span("month", first, following - timedelta(days=1), org.tz)
     start, end = month.instants()
     return Statement(
         org=org,
@@ -120,7 +121,7 @@ def _moves(org: Organization, start: datetime, end: datetime) -> Iterator[Line]:
             yield Line(kind, entries, credits, available * credits, reserved * credits)
 
 
-def _calls(org: Organization, month: usage.Span) -> Iterator[Line]:
+def _calls(org: Organization, month: Span) -> Iterator[Line]:
     """What calls captured, by tool and account, from the rollup: the first to capture most."""
     kept = UsageByTool.objects.filter(org=org.pk, day__range=(month.first, month.last))
     sums = kept.values_list("provider", "tool", "byok").annotate(Sum("calls"), Sum("credits"))

@@ -3,14 +3,39 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from decimal import Decimal
 from uuid import UUID
 
 from django.conf import settings
 from django.db.models import FETCH_RAISE, QuerySet
 
-from billing.cycles import credit_month
+from billing.cycles import credit_month, months_later
 from billing.models import Organization, Pack, Plan, PlanChange, Price, Purchase, Subscription
 from billing.payments import months
+
+REFILLED = ("active", "trialing")  # nothing comes while a payment is missing
+
+
+@dataclass(frozen=True)
+class Refill:
+    """What a plan gives when the next credit month begins, and then each month, as far as anybody knows."""
+
+    at: datetime
+    plan: Plan
+    until: datetime | None = None  # the subscription ends then
+
+    @property
+    def credits(self) -> Decimal:
+        return self.plan.credits
+
+    def expiry(self, at: datetime) -> datetime:
+        """When the credits expire that come at `at`."""
+        return months_later(at, 1 + self.plan.rollover_months) + months.GRACE
+
+    def times(self, count: int) -> list[datetime]:
+        """When it comes, so many times at most."""
+        times = [months_later(self.at, n) for n in range(count)]
+        return [at for at in times if self.until is None or at < self.until]
 
 
 @dataclass(frozen=True)
@@ -31,6 +56,23 @@ class Standing:
     @property
     def past_due(self) -> bool:
         return self.subscription is not None and self.subscription.is_past_due
+
+    def next_refill(self, now: datetime) -> "Refill | None":
+        """What comes next, as far as it is known: nothing without a plan, while a payment is missing, or where the
+        subscription ends with this credit month.
+        """
+        live, at = self.subscription, self.month[1]
+        plan = self.plan
+        if plan is None or at <= now:  # over, and the renewal not told yet
+            return None
+        if live is not None:
+            renews = at >= live.period_end
+            if live.status not in REFILLED or (renews and live.cancel_at_period_end):
+                return None
+            if renews and live.next_price and live.next_price.plan:
+                plan = live.next_price.plan
+        ends = live.period_end if live is not None and live.cancel_at_period_end else None
+        return Refill(at, plan, ends) if plan.credits else None
 
 
 def read(org: Organization, now: datetime) -> Standing:

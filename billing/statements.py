@@ -18,9 +18,11 @@ from django.db.models.functions import Coalesce
 from billing import books
 from billing.models import Entry, Grant, Organization, Reservation, UsageByRun, UsageByTool
 from billing.models.credits import CreditsField
-from billing.usage import Keyset, Span
+from billing.spans import Span
+from billing.wanted import Keyset, Wanted, within
 
 ZERO = Decimal(0)
+PAGE = 50
 # What these move is the account alone, so that they are found along its own numbers.
 OF_THE_ACCOUNT = (
     *(Entry.Kind.GRANTED, Entry.Kind.RESERVED, Entry.Kind.EXPIRED),
@@ -39,46 +41,23 @@ class Listed[Row, Place]:
 # ------------------------------------------------------------------ the calls that settled
 
 
-@dataclass(frozen=True)
-class Wanted:
-    """Which settled calls, or entries of the ledger: those in [start, end), and all of what else is named."""
+def attempts(
+    org: Organization, wanted: Wanted, *, after: Keyset | None, limit: int, by_row: bool = False
+) -> Listed[Entry, Keyset]:
+    """List settled calls, newest first. Four queries at most.
 
-    start: datetime | None = None
-    end: datetime | None = None
-    provider: str | None = None
-    tool: str | None = None
-    run: UUID | None = None
-    member: UUID | None = None
-    byok: bool | None = None
-    outcome: str | None = None
-    kind: str | None = None
-
-    @property
-    def of_tools(self) -> dict[str, Any]:
-        return {
-            name: value
-            for name in ("provider", "tool", "byok", "outcome")
-            if (value := getattr(self, name)) is not None
-        }
-
-
-def attempts(org: Organization, wanted: Wanted, *, after: Keyset | None, limit: int) -> Listed[Entry, Keyset]:
-    """List settled calls, newest first. Four queries at most."""
-    entries = _within(Entry.objects.filter(org=org.pk, account_seq=None, item__gt=0), wanted.start, wanted.end)
-    for bounds in _bounds(org, wanted):
+    `by_row`: those of one run by its rows, last first, as the ledger's key has them: by time, a page of them would cost
+    what the run is long.
+    """
+    calls = wanted.calls(org)
+    for bounds in [] if by_row else _bounds(org, wanted):
         if bounds is None:
             return Listed([], None)
-        entries = _within(entries, *bounds)
-    entries = entries.filter(**wanted.of_tools)
-    if wanted.run:
-        entries = entries.filter(source=wanted.run)
-    if wanted.member:
-        theirs = Reservation.objects.filter(org=org.pk, member=wanted.member)
-        entries = entries.filter(source__in=theirs.values("run"))
+        calls = within(calls, *bounds)
     if after:
-        entries = entries.filter(after.older())
-    found = entries.order_by("-at", "-source", "-item", "-attempt").defer("actor", "reason")
-    return _page(found, limit, Keyset.of)
+        calls = calls.filter(after.lower() if by_row else after.older())
+    order = ("-item", "-attempt") if by_row else ("-at", "-source", "-item", "-attempt")
+    return _page(calls.order_by(*order).defer("actor", "reason"), limit, Keyset.of)
 
 
 type Bounds = tuple[datetime | None, datetime | None] | None
@@ -89,8 +68,8 @@ def _bounds(org: Organization, wanted: Wanted) -> list[Bounds]:
     found: list[Bounds] = []
     if wanted.of_tools:
         found.append(_around(org, UsageByTool.objects.filter(org=org.pk, **wanted.of_tools)))
-    if wanted.member:
-        found.append(_around(org, UsageByRun.objects.filter(org=org.pk, member=wanted.member)))
+    if theirs := wanted.of_whose:
+        found.append(_around(org, UsageByRun.objects.filter(org=org.pk, **theirs)))
     if wanted.run:
         held = Reservation.objects.filter(org=org.pk, run=wanted.run)
         opened = held.values_list("opened_at", flat=True).first()
@@ -165,7 +144,7 @@ def entries(org: Organization, wanted: Wanted, *, after: Place | None = None, li
     for bounds in ((wanted.start, wanted.end), *_bounds(org, wanted)):
         if bounds is None:
             return Listed([], None)
-        found = _within(found, *bounds)
+        found = within(found, *bounds)
     order: tuple[str, ...] = ("-at", "-seq", "-source", "-item", "-attempt")
     if wanted.kind:
         found = found.filter(kind=wanted.kind)
@@ -322,12 +301,6 @@ def _burns_after(place: Grant) -> Q:
 
 
 # ------------------------------------------------------------------ what all do
-
-
-def _within(entries: QuerySet[Entry], start: datetime | None, end: datetime | None) -> QuerySet[Entry]:
-    if start:
-        entries = entries.filter(at__gte=start)
-    return entries.filter(at__lt=end) if end else entries
 
 
 def _page[Row: Model, Place](found: QuerySet[Row], limit: int, place: Callable[[Row], Place]) -> Listed[Row, Place]:

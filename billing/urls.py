@@ -5,6 +5,7 @@ from django.urls import path
 from billing.views.agency import agency, agency_csv
 from billing.views.auto_top_up import auto_top_up
 from billing.views.grants import grants
+from billing.views.holds import holds
 from billing.views.invoices import invoices
 from billing.views.join import join
 from billing.views.keys import (
@@ -25,6 +26,7 @@ from billing.views.statement import statement, statement_csv
 from billing.views.stripe_webhook import stripe_webhook
 from billing.views.subscribe import cancel_plan, checkout, confirm, preview, subscribe, top_up, undo
 from billing.views.theme import theme
+from billing.views.usage_csv import usage_csv
 
 app_name = "billing"
 urlpatterns = [
@@ -39,6 +41,8 @@ urlpatterns = [
     path("orgs/", index, name="orgs"),
     path("orgs/new/", new_org, name="new_org"),
     path("orgs/<slug:slug>/billing/", overview, name="overview"),
+    path("orgs/<slug:slug>/billing/usage.csv", usage_csv, name="usage_csv"),
+    path("orgs/<slug:slug>/billing/holds/", holds, name="holds"),
     path("orgs/<slug:slug>/billing/invoices/", invoices, name="invoices"),
     path("orgs/<slug:slug>/billing/statement/", statement, name="statement"),
     path("orgs/<slug:slug>/billing/statement.csv", statement_csv, name="statement_csv"),

@@ -1,178 +1,212 @@
-"""Where an org's credits went: by day, by provider, charge by charge. Reads only; for pages and the API.
+"""Where an org's credits went: sums of the calls that settled, in groups and buckets. Reads only; for pages and API.
 
-Sums come from the rollups, cut in the org's own days and kept in the settling transaction, never from entries: their
-cost follows the days shown, not the history behind them. Charges come from the entries, by keyset over (org, at).
+Sums come from the rollups, cut in the org's own days and kept in the settling transaction: their cost follows the days
+shown, not the history behind them. Only what no rollup holds, hours, and filters of the one with groups of the other,
+is read from the entries, by (org, at), and only where no more than `MOST_CALLS` settled: else `TooMany`.
 """
 
-from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import date, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
+from typing import Any
 from uuid import UUID
-from zoneinfo import ZoneInfo
 
-from django.db.models import FETCH_RAISE, Q, Sum
+from django.db.models import Count, Q, Sum
 
-from billing import plans
-from billing.models import Entry, Organization, UsageByRun, UsageByTool, User
+from billing.models import Organization, Reservation, UsageByRun, UsageByTool, User
+from billing.spans import MOST_DAYS, Span, span
+from billing.wanted import Wanted, place
 from oxygen_site.transactions import Refused
 
-RANGES = {"7d": "7 days", "30d": "30 days", "cycle": "This cycle", "90d": "90 days"}
-ALL_RANGES = RANGES | {"last": "Last cycle", "custom": "Chosen days"}
-PAGE = 50
-MOST_DAYS = 400  # summed at once
+MOST_CALLS = 50_000  # read one by one
 MOST_RUNS = 1000  # named of a sum by run
+ZERO = Decimal(0)
+# What may be summed by, and the column of the rollup that holds it.
+OF_TOOLS = {"provider": "provider", "tool": "tool", "mode": "byok", "outcome": "outcome"}
+OF_RUNS = {"run": "run", "member": "member", "kind": "run_kind"}
+ALL = Wanted()
+MODES = {"managed": "Managed", "byok": "Own account"}
+OUTCOMES = {
+    "succeeded": "Found",
+    "no_result": "Answered, nothing found",
+    "failed_before_billing": "Failed before the charge",
+    "failed_after_billing": "Charged, then failed",
+    "unknown": "No usable answer",
+}
+
+
+class TooMany(Exception):
+    """More calls settled than are read one by one."""
+
+    def __init__(self, calls: int) -> None:
+        super().__init__(f"{calls} calls settled")
+        self.calls = calls
 
 
 @dataclass(frozen=True)
-class Span:
-    """Whole days of the org's zone, `first` and `last` included; today is the last and not over yet."""
+class Cell:
+    """The calls of one group in one bucket. `refused`: failed before billing; None where no rollup holds it."""
 
-    key: str
-    first: date
-    last: date
-    zone: ZoneInfo
-
-    @property
-    def days(self) -> list[date]:
-        return [self.first + timedelta(days=n) for n in range((self.last - self.first).days + 1)]
-
-    @property
-    def before(self) -> "Span":
-        """As many days, right before."""
-        length = timedelta(days=len(self.days))
-        return Span(self.key, self.first - length, self.last - length, self.zone)
-
-    def instants(self, day: date | None = None) -> tuple[datetime, datetime]:
-        """The span, or one day of it, as instants [start, end)."""
-        first, last = (day, day) if day else (self.first, self.last)
-        return _midnight(first, self.zone), _midnight(last + timedelta(days=1), self.zone)
-
-
-def span(key: str, org: Organization, now: datetime, chosen: tuple[date, date] | None = None) -> Span:
-    """Give the span of a range: its days up to today, since the credit month began, of the one before, or chosen."""
-    today = now.astimezone(org.tz).date()
-    if key == "custom" and chosen:
-        return Span(key, min(chosen), max(chosen), org.tz)
-    if key in ("cycle", "last", "custom"):
-        live = plans.subscription(org)
-        start, _ = plans.month(org, live, now)
-        first = start.astimezone(org.tz).date()
-        if key == "last":
-            before, _ = plans.month_before(org, live, start)
-            yesterday = first - timedelta(days=1)
-            return Span(key, min(before.astimezone(org.tz).date(), yesterday), yesterday, org.tz)
-        return Span(key, first, today, org.tz)
-    return Span(key, today - timedelta(days=int(key.removesuffix("d")) - 1), today, org.tz)
-
-
-@dataclass(frozen=True)
-class ProviderUsage:
-    """One provider's part. `series` is its colour: 1 to 5 by rank, 0 for the rest."""
-
-    provider: str
-    calls: int
+    group: Any
+    bucket: int
     credits: Decimal
-    share: Decimal
-    bar: Decimal
-    series: int
-    by_day: dict[date, Decimal]
+    calls: int
+    results: int
+    refused: int | None = None
+
+
+def cells(org: Organization, span: Span, wanted: Wanted, by: str, *, whole: bool = False) -> list[Cell]:
+    """Sum what is wanted by group and bucket, or of the `whole` span as one. One query of a rollup, three of entries.
+
+    Raises TooMany.
+    """
+    by_hour = span.unit == "hour" and not whole
+    of_tools, of_runs = by in OF_TOOLS or wanted.of_tools, by in OF_RUNS or wanted.of_runs
+    if by_hour or (of_tools and of_runs):
+        return _of_entries(org, span, wanted, by, whole)
+    kept = _kept(org, span, wanted, by_runs=bool(of_runs))
+    column = {**OF_TOOLS, **OF_RUNS}[by]
+    keys = [column] if whole else [column, "day"]
+    rows = kept.values_list(*keys).annotate(**_sums(kept.model)).order_by()
+    if whole:
+        return [Cell(group, 0, *figures) for group, *figures in rows]
+    places = _places(span)
+    return [Cell(group, places[day], *figures) for group, day, *figures in rows]
+
+
+def count(org: Organization, span: Span, wanted: Wanted = ALL) -> int | None:
+    """Count the calls that are wanted; None where no rollup knows. One query."""
+    if wanted.of_tools and wanted.of_runs:
+        return None
+    return _kept(org, span, wanted, by_runs=bool(wanted.of_runs)).aggregate(calls=Sum("calls", default=0))["calls"]
+
+
+def refused(org: Organization, span: Span, wanted: Wanted, by: str) -> dict[Any, int] | None:
+    """Count the calls that failed before billing by run, member or run kind; None where too many calls settled."""
+    try:
+        found = _of_entries(org, span, replace(wanted, outcome="failed_before_billing"), by, whole=True)
+    except TooMany:
+        return None
+    return {cell.group: cell.calls for cell in found}
+
+
+def _kept(org: Organization, span: Span, wanted: Wanted, *, by_runs: bool) -> Any:
+    rollup: Any = UsageByRun if by_runs else UsageByTool
+    named = wanted.of_tools | wanted.of_runs
+    return rollup.objects.filter(org=org.pk, day__range=(span.first, span.last), **named)
+
+
+def _sums(rollup: Any) -> dict[str, Any]:
+    """The figures of a cell, under names that no column has."""
+    sums: dict[str, Any] = {"of_credits": Sum("credits"), "of_calls": Sum("calls")}
+    if rollup is UsageByRun:
+        return sums | {"of_results": Sum("results")}
+    told = {"of_results": "succeeded", "of_refused": "failed_before_billing"}
+    return sums | {name: Sum("calls", filter=Q(outcome=outcome), default=0) for name, outcome in told.items()}
+
+
+def _places(span: Span) -> dict[date, int]:
+    return {
+        bucket.first + timedelta(days=n): place
+        for place, bucket in enumerate(span.buckets)
+        for n in range((bucket.last - bucket.first).days + 1)
+    }
+
+
+def _of_entries(org: Organization, span: Span, wanted: Wanted, by: str, whole: bool) -> list[Cell]:
+    settled = count(org, span, Wanted(run=wanted.run)) or 0
+    if settled > MOST_CALLS:
+        raise TooMany(settled)
+    start, end = span.instants()
+    entries = replace(wanted, start=start, end=end).calls(org)
+    edges = [start] if whole else span.edges
+    column = OF_TOOLS.get(by, "source")
+    rows = (
+        entries.annotate(place=place(edges))
+        .values_list(column, "place")
+        .annotate(
+            of_credits=Sum("amount"),
+            of_calls=Count("item"),
+            of_results=Count("item", filter=Q(outcome="succeeded")),
+            of_refused=Count("item", filter=Q(outcome="failed_before_billing")),
+        )
+        .order_by()
+    )
+    found = [Cell(group, n - 1, *figures) for group, n, *figures in rows]
+    return found if by in OF_TOOLS or by == "run" else _by_facts_of_runs(org, found, OF_RUNS[by])
+
+
+def _by_facts_of_runs(org: Organization, found: list[Cell], column: str) -> list[Cell]:
+    runs = Reservation.objects.filter(org=org.pk, run__in={cell.group for cell in found})
+    facts = dict(runs.values_list("run", column))
+    sums: dict[tuple[Any, int], Cell] = {}
+    for cell in found:
+        key = facts[cell.group], cell.bucket
+        there = sums.get(key, Cell(*key, ZERO, 0, 0, 0))
+        sums[key] = Cell(
+            *key,
+            there.credits + cell.credits,
+            there.calls + cell.calls,
+            there.results + cell.results,
+            (there.refused or 0) + (cell.refused or 0),
+        )
+    return list(sums.values())
+
+
+# ------------------------------------------------------------------ what may be asked for
 
 
 @dataclass(frozen=True)
-class Usage:
-    span: Span
-    total: Decimal
-    before: Decimal
-    providers: list[ProviderUsage]
-    own_keys: list[tuple[str, int]]
+class Choices:
+    """What calls of a span can be told apart by. Members with their names."""
 
-    @property
-    def grew(self) -> bool:
-        return self.total >= self.before
-
-    @property
-    def change(self) -> Decimal | None:
-        """How far it grew or shrank against as many days before, as a share; None where nothing was used then."""
-        return abs(self.total - self.before) / self.before if self.before else None
-
-    @property
-    def by_day(self) -> list[tuple[date, Decimal]]:
-        return [
-            (day, sum((part.by_day.get(day, Decimal(0)) for part in self.providers), Decimal(0)))
-            for day in self.span.days
-        ]
-
-    @property
-    def daily(self) -> list[Decimal]:
-        return [self.total, *(credits for _, credits in self.by_day)]
-
-    @property
-    def calls(self) -> int:
-        return sum(part.calls for part in self.providers)
-
-    @property
-    def column(self) -> list[Decimal]:
-        return [self.total, *(part.credits for part in self.providers)]
+    providers: list[str]
+    tools: list[str]
+    kinds: list[str]
+    members: list[tuple[str, str]]
 
 
-def used(org: Organization, span: Span) -> Usage:
-    """Sum what was captured in a span, by day and provider. Two queries."""
-    cells = (
-        UsageByTool.objects.filter(org=org.id, day__range=(span.first, span.last))
-        .values_list("provider", "byok", "day")
-        .annotate(Sum("credits"), Sum("calls"))
+def choices(org: Organization, span: Span) -> Choices:
+    """Read what there is to filter by in a span. Three queries."""
+    of_tools, of_runs = (_kept(org, span, ALL, by_runs=by_runs).order_by() for by_runs in (False, True))
+    tools = sorted(of_tools.values_list("provider", "tool").distinct())
+    runs = of_runs.values_list("run_kind", "member").distinct()
+    kinds, ids = {kind for kind, _ in runs}, {member for _, member in runs}
+    named = sorted((name, str(id)) for id, name in members(ids).items())
+    return Choices(
+        providers=list(dict.fromkeys(provider for provider, _ in tools)),
+        tools=[tool for _, tool in tools],
+        kinds=sorted(kinds),
+        members=[(id, name) for name, id in named],
     )
-    by_day: dict[str, dict[date, Decimal]] = {}
-    calls: dict[str, int] = {}
-    own_keys: dict[str, int] = {}
-    for provider, byok, day, credits, count in cells:
-        if byok:
-            own_keys[provider] = own_keys.get(provider, 0) + count
-        else:
-            by_day.setdefault(provider, {})[day] = credits
-            calls[provider] = calls.get(provider, 0) + count
-    sums = {provider: sum(days.values(), Decimal(0)) for provider, days in by_day.items()}
-    total, most = sum(sums.values(), Decimal(0)), max(sums.values(), default=Decimal(0))
-    ranked = sorted(sums, key=lambda provider: (-sums[provider], provider))
-    earlier = span.before
-    return Usage(
-        span=span,
-        total=total,
-        before=UsageByTool.objects.filter(org=org.id, day__range=(earlier.first, earlier.last)).aggregate(
-            credits=Sum("credits", default=Decimal(0))
-        )["credits"],
-        providers=[
-            ProviderUsage(
-                provider=provider,
-                calls=calls[provider],
-                credits=sums[provider],
-                share=sums[provider] / total if total else Decimal(0),
-                bar=sums[provider] / most if most else Decimal(0),
-                series=rank if rank <= 5 else 0,
-                by_day=by_day[provider],
-            )
-            for rank, provider in enumerate(ranked, 1)
-        ],
-        own_keys=sorted(own_keys.items(), key=lambda part: (-part[1], part[0])),
-    )
+
+
+# ------------------------------------------------------------------ of days, for cards
 
 
 def captured_since(org: Organization, day: date) -> Decimal:
     """Sum what was captured from `day` on. One query."""
-    return UsageByTool.objects.filter(org=org.id, day__gte=day).aggregate(credits=Sum("credits", default=Decimal(0)))[
+    return UsageByTool.objects.filter(org=org.id, day__gte=day).aggregate(credits=Sum("credits", default=ZERO))[
         "credits"
     ]
 
 
+def captured_by_day(org: Organization, first: date, last: date | None = None) -> dict[date, Decimal]:
+    """Sum what was captured on each day from `first` on, where anything was. One query."""
+    kept = UsageByTool.objects.filter(org=org.id, day__gte=first)
+    if last:
+        kept = kept.filter(day__lte=last)
+    return {day: credits for day, credits in kept.values_list("day").annotate(Sum("credits")).order_by() if credits}
+
+
 def pace(org: Organization, today: date) -> Decimal | None:
     """Average what was captured a day in the seven days before `today`; None under three active days. One query."""
-    week = (
-        UsageByTool.objects.filter(org=org.id, day__range=(today - timedelta(days=7), today - timedelta(days=1)))
-        .values_list("day")
-        .annotate(credits=Sum("credits"))
-    )
-    active = [credits for _, credits in week if credits]
-    return sum(active, Decimal(0)) / 7 if len(active) >= 3 else None
+    active = captured_by_day(org, today - timedelta(days=7), today - timedelta(days=1)).values()
+    return sum(active, ZERO) / 7 if len(active) >= 3 else None
+
+
+# ------------------------------------------------------------------ sums for the API
 
 
 @dataclass(frozen=True)
@@ -213,47 +247,40 @@ def days(org: Organization, first: date | None, last: date | None, now: datetime
     return asked
 
 
-def summed(
-    org: Organization,
-    by: str,
-    span: Span,
-    *,
-    provider: str | None = None,
-    tool: str | None = None,
-    byok: bool | None = None,
-    outcome: str | None = None,
-) -> Summed:
+def summed(org: Organization, by: str, span: Span, wanted: Wanted) -> Summed:
     """Sum a span by day, provider, tool, run or member, in groups that add up to the total. Two queries at most.
 
     By day each day is there; else what captured most comes first. Refused: invalid_filter (422).
     """
-    asked = {"provider": provider, "tool": tool, "byok": byok, "outcome": outcome}
-    filters = {name: value for name, value in asked.items() if value is not None}
-    if by in ("run", "member"):
-        if filters:
-            sentence = (
-                "Sums by run and by member are kept without provider, tool, mode and outcome. Leave these filters out,"
-                " or sum by day, provider or tool."
-            )
-            raise Refused("invalid_filter", sentence, 422)
-        return _by_run(org, span) if by == "run" else _by_member(org, span)
-    kept = UsageByTool.objects.filter(org=org.id, day__range=(span.first, span.last), **filters)
-    results = Sum("calls", filter=Q(outcome="succeeded"), default=0)
-    rows = kept.values_list(by).annotate(Sum("credits"), Sum("calls"), results=results)
-    parts = [Part(str(key), str(key) if by == "day" else None, *sums) for key, *sums in rows]
+    if by in OF_RUNS and wanted.of_tools:
+        sentence = (
+            "Sums by run and by member are kept without provider, tool, mode and outcome. Leave these filters out,"
+            " or sum by day, provider or tool."
+        )
+        raise Refused("invalid_filter", sentence, 422)
+    if by == "run":
+        return _by_run(org, span)
     if by == "day":
-        there = {part.key: part for part in parts}
-        parts = [there.get(str(day), Part(str(day), str(day), Decimal(0), 0, 0)) for day in span.days]
-        return Summed(_total(parts), parts)
-    return _ranked(parts)
+        return _by_day(org, span, wanted)
+    found = cells(org, span, wanted, by, whole=True)
+    names = members(cell.group for cell in found) if by == "member" else {}
+    parts = [_part(cell, names.get(cell.group) if by == "member" else str(cell.group)) for cell in found]
+    return Summed(_total(parts), sorted(parts, key=lambda part: (-part.credits, -part.calls, part.key or "")))
+
+
+def _by_day(org: Organization, span: Span, wanted: Wanted) -> Summed:
+    kept = _kept(org, span, wanted, by_runs=False)
+    rows = kept.values_list("day").annotate(**_sums(kept.model)).order_by()
+    there = {day: figures[:3] for day, *figures in rows}
+    parts = [Part(str(day), str(day), *there.get(day, (ZERO, 0, 0))) for day in span.days]
+    return Summed(_total(parts), parts)
 
 
 def _by_run(org: Organization, span: Span) -> Summed:
-    kept = UsageByRun.objects.filter(org=org.id, day__range=(span.first, span.last))
-    rows = kept.values_list("run").annotate(captured=Sum("credits"), of=Sum("calls"), found=Sum("results"))
-    most = rows.order_by("-captured", "run")[:MOST_RUNS]
+    kept = _kept(org, span, ALL, by_runs=True)
+    most = kept.values_list("run").annotate(**_sums(kept.model)).order_by("-of_credits", "run")[:MOST_RUNS]
     parts = [Part(str(run), None, *figures) for run, *figures in most]
-    sums = {name: Sum(name, default=zero) for name, zero in (("credits", Decimal(0)), ("calls", 0), ("results", 0))}
+    sums = {name: Sum(name, default=zero) for name, zero in (("credits", ZERO), ("calls", 0), ("results", 0))}
     whole = kept.aggregate(**sums)
     total, named = Part(None, None, **whole), _total(parts)
     if total.calls > named.calls:
@@ -262,111 +289,15 @@ def _by_run(org: Organization, span: Span) -> Summed:
     return Summed(total, parts)
 
 
-def _by_member(org: Organization, span: Span) -> Summed:
-    kept = UsageByRun.objects.filter(org=org.id, day__range=(span.first, span.last))
-    rows = list(kept.values_list("member").annotate(Sum("credits"), Sum("calls"), Sum("results")))
-    names = {user.pk: str(user) for user in User.objects.filter(pk__in=[member for member, *_ in rows])}
-    return _ranked([Part(str(member), names.get(member), *sums) for member, *sums in rows])
+def members(ids: Iterable[UUID | str]) -> dict[UUID, str]:
+    """Read people's names. One query."""
+    return {user.pk: str(user) for user in User.objects.filter(pk__in=set(ids))}
 
 
-def _ranked(parts: list[Part]) -> Summed:
-    return Summed(_total(parts), sorted(parts, key=lambda part: (-part.credits, -part.calls, part.key or "")))
+def _part(cell: Cell, name: str | None) -> Part:
+    return Part(str(cell.group), name, cell.credits, cell.calls, cell.results)
 
 
 def _total(parts: list[Part]) -> Part:
-    credits = sum((part.credits for part in parts), Decimal(0))
+    credits = sum((part.credits for part in parts), ZERO)
     return Part(None, None, credits, sum(part.calls for part in parts), sum(part.results for part in parts))
-
-
-@dataclass(frozen=True)
-class Charges:
-    """One page of settled attempts, newest first. `total` counts what the filters leave, None where no rollup knows."""
-
-    entries: list[Entry]
-    total: int | None
-    older: str | None
-
-    @property
-    def column(self) -> list[Decimal]:
-        return [entry.amount if entry.kind == Entry.Kind.CAPTURED else entry.held for entry in self.entries]
-
-
-def charges(
-    org: Organization,
-    span: Span,
-    *,
-    provider: str | None = None,
-    day: date | None = None,
-    run: UUID | None = None,
-    before: "Keyset | None" = None,
-) -> Charges:
-    """List attempts that settled in a span or on one day of it, 50 a page. Two queries; the count is the rollups'.
-
-    One run's are listed by row, last first, as the ledger's key has them: by time they would cost what the run is long.
-    """
-    start, end = span.instants(day)
-    entries = Entry.objects.filter(org=org.id, at__gte=start, at__lt=end, item__gt=0, account_seq=None)
-    if provider:
-        entries = entries.filter(provider=provider)
-    if run:
-        entries = entries.filter(source=run)
-    if before:
-        entries = entries.filter(before.lower() if run else before.older())
-    order = ("-item", "-attempt") if run else ("-at", "-source", "-item", "-attempt")
-    page = list(entries.order_by(*order).defer("actor", "reason").fetch_mode(FETCH_RAISE)[: PAGE + 1])
-    older = Keyset.of(page[PAGE - 1]).text if len(page) > PAGE else None
-    return Charges(page[:PAGE], _count(org, span, provider, day, run), older)
-
-
-def _count(org: Organization, span: Span, provider: str | None, day: date | None, run: UUID | None) -> int | None:
-    days = (day, day) if day else (span.first, span.last)
-    if run and provider:
-        return None  # no rollup has both
-    if run:
-        calls = UsageByRun.objects.filter(org=org.id, run=run, day__range=days)
-        return calls.aggregate(calls=Sum("calls", default=0))["calls"]
-    of_tools = UsageByTool.objects.filter(org=org.id, day__range=days)
-    if provider:
-        of_tools = of_tools.filter(provider=provider)
-    return of_tools.aggregate(calls=Sum("calls", default=0))["calls"]
-
-
-@dataclass(frozen=True)
-class Keyset:
-    """The place of an entry in the feed: the next page begins after it."""
-
-    at: datetime
-    source: UUID
-    item: int
-    attempt: int
-
-    @classmethod
-    def of(cls, entry: Entry) -> "Keyset":
-        return cls(entry.at, entry.source, entry.item, entry.attempt)
-
-    @classmethod
-    def read(cls, text: str) -> "Keyset":
-        """Read what `text` wrote; ValueError for anything else."""
-        at, source, item, attempt = text.split("_")
-        return cls(datetime.strptime(at, _AT).replace(tzinfo=UTC), UUID(source), int(item), int(attempt))
-
-    @property
-    def text(self) -> str:
-        return f"{self.at.astimezone(UTC).strftime(_AT)}_{self.source.hex}_{self.item}_{self.attempt}"
-
-    def older(self) -> Q:
-        """What comes after it. The bare `at <=` is what the index goes by."""
-        earlier, other = Q(at__lt=self.at), Q(source__lt=self.source)
-        return Q(at__lte=self.at) & (earlier | other | Q(source=self.source) & self.lower())
-
-    def lower(self) -> Q:
-        """What comes after it among its run's own."""
-        return Q(item__lte=self.item) & (Q(item__lt=self.item) | Q(attempt__lt=self.attempt))
-
-
-_AT = "%Y%m%dT%H%M%S.%f"
-
-
-def _midnight(day: date, zone: ZoneInfo) -> datetime:
-    """Where a zone skips or repeats its midnight, the day begins at the first instant that is of it."""
-    return datetime.combine(day, time.min, zone).astimezone(UTC)

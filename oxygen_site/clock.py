@@ -5,7 +5,8 @@ machine time and read the database's real clock instead. Only the demo and tests
 weeks behind, lives through them and catches up to exactly the real time.
 """
 
-from datetime import datetime, timedelta
+from collections.abc import Sequence
+from datetime import date, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -21,6 +22,25 @@ def clock() -> datetime:
 def new_id() -> UUID:
     """Make a UUIDv7 of business time. One query."""
     return _ask("SELECT ledger.new_id()")
+
+
+def day_starts(days: Sequence[date], zone: str) -> list[datetime]:
+    """Say at which instant each day begins in a zone, as `ledger.local_day` cuts them. One query.
+
+    That is the first instant which is of the day, or of a later one where the zone leaves it out; where clocks are put
+    back over midnight, the earlier of two.
+    """
+    starts: list[datetime] = _ask(
+        """
+        SELECT array_agg(start ORDER BY n) FROM unnest(%s::date[]) WITH ORDINALITY AS d (day, n), LATERAL (
+          SELECT min(at) AS start FROM generate_series(-4, 4) AS halves,
+            LATERAL (SELECT (day::timestamp AT TIME ZONE %s) + halves * interval '30 minutes' AS at) AS near
+          WHERE ledger.local_day(at, %s) >= day) AS first""",
+        list(days),
+        zone,
+        zone,
+    )
+    return starts
 
 
 def begin(behind: timedelta) -> datetime:

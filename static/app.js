@@ -53,14 +53,16 @@
     if (document.hidden && event.target.matches?.("[data-poll]")) event.preventDefault();
   });
 
-  // A day, picked in the chart, asks for that day's charges, as its link in the table of days does.
+  // A bar, picked in a chart, asks for what its link in the table does: a day's or an hour's charges, or a narrower range.
   on("drill", (event) => {
     if (!byId("charges")) return;
     const query = new URLSearchParams(location.search);
-    query.set("day", event.detail.day);
-    query.delete("before");
+    const names = event.detail.names.split(" "), values = event.detail.key.split(" ");
+    for (const name of ["before", "day", "hour", ...(names[1] ? ["range"] : [])]) query.delete(name);
+    names.forEach((name, n) => query.set(name, values[n]));
     const link = Object.assign(document.createElement("a"), { href: `?${query}`, hidden: true });
-    for (const [name, value] of [["get", `?${query}`], ["target", "#charges"], ["swap", "outerHTML show:top"], ["push-url", "true"]])
+    const [target, swap] = names[1] ? ["#usage", "outerHTML"] : ["#charges", "outerHTML show:top"];
+    for (const [name, value] of [["get", `?${query}`], ["target", target], ["swap", swap], ["push-url", "true"]])
       link.setAttribute(`hx-${name}`, value);
     event.target.append(link);
     window.htmx.process(link);

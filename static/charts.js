@@ -1,10 +1,9 @@
-// Makes every [data-chart] figure live with Plotly. The page has already drawn the same bars, so the library is only
+// Makes every [data-chart] figure live with Plotly. The page has already drawn the same, so the library is only
 // fetched when someone reaches for the chart. The figure is JSON from the server; its colours, var(--name), are filled in here.
 (() => {
   const { plotly: src } = document.currentScript.dataset;
   const config = { displayModeBar: false, responsive: true, doubleClick: false, showTips: false };
   const exact = new Intl.NumberFormat("en-US", { maximumFractionDigits: 4 });
-  const date = new Intl.DateTimeFormat("en-GB", { weekday: "long", day: "numeric", month: "long", timeZone: "UTC" });
   let library;
 
   const plotly = () => (library ??= window.Plotly ? Promise.resolve() : new Promise((onload, failed) => {
@@ -34,38 +33,56 @@
     return made;
   };
   // The table beside the chart is its legend, and knows the names.
-  const named = (id) => document.querySelector(`[data-provider="${id}"], [data-series="${id}"]`)?.textContent.trim() ?? id;
+  const named = (id) => document.querySelector(`[data-series="${CSS.escape(id)}"]`)?.textContent.trim() ?? id;
 
   function wire(plot) {
     plot.dataset.wired = "yes";
-    const tip = element("div", { className: "tip", hidden: true });
+    const tip = element("div", { className: "tip", hidden: true, role: "status" });
     const band = element("div", { className: "band", hidden: true });
-    const dayOf = ({ points }) => String(points[0].x).slice(0, 10);
     const hide = () => { tip.hidden = band.hidden = true; };
-    plot.on("plotly_hover", (event) => {
-      plot.append(band, tip);
-      const { xaxis, yaxis } = event.points[0];
-      const width = xaxis._length / plot.data[0].y.length;
-      const left = xaxis._offset + xaxis.d2p(event.points[0].x) - width / 2;
-      const rows = event.points.filter((p) => Number(p.y)).sort((a, b) => a.curveNumber - b.curveNumber).map(({ data: trace, y, fullData }) => {
+    let shown = -1;
+
+    // Shows bar n: what it is called, what stands in it, and what came and went.
+    function show(n) {
+      const { meta, xaxis, yaxis } = plot._fullLayout;
+      shown = Math.max(0, Math.min(meta.names.length - 1, Math.round(n)));
+      const width = xaxis._length / meta.names.length, left = xaxis._offset + width * shown;
+      let sum = 0;
+      const rows = plot._fullData.filter(({ mode }) => mode !== "text").flatMap(({ name, y, marker, fillcolor }) => {
+        const value = y[shown + (meta.skip ?? 0)];
+        if (!Number(value) && meta.sum) return [];
+        sum += Number(value);
         const key = element("i", { className: "key" });
-        key.style.background = fullData.marker.color;
-        return element("div", {}, key, element("span", { textContent: named(trace.name) }), element("b", { textContent: exact.format(y) }));
+        key.style.background = fillcolor ?? marker.color;
+        return [element("div", {}, key, element("span", { textContent: named(name) }), element("b", { textContent: exact.format(value) }))];
       });
-      const total = event.points.reduce((sum, p) => sum + Number(p.y), 0);
+      const note = meta.notes?.[shown];
+      plot.append(band, tip);
       tip.replaceChildren(
         element("div", { className: "tip-head" },
-          element("span", { textContent: date.format(new Date(dayOf(event))) }), element("b", { textContent: exact.format(total) })),
-        ...rows);
+          element("span", { textContent: meta.names[shown] }), ...(meta.sum ? [element("b", { textContent: exact.format(sum) })] : [])),
+        ...rows, ...(note ? [element("div", { textContent: note })] : []));
       tip.hidden = band.hidden = false;
       Object.assign(band.style, { left: `${left}px`, width: `${width}px`, top: `${yaxis._offset}px`, height: `${yaxis._length}px` });
       const beside = left + width + 8 + tip.offsetWidth > plot.clientWidth ? left - tip.offsetWidth - 8 : left + width + 8;
       tip.style.left = `${Math.max(0, beside)}px`;
-    });
-    plot.on("plotly_unhover", hide);
-    plot.on("plotly_click", (event) => {
+    }
+    function drill() {
+      const { meta } = plot._fullLayout;
       hide();
-      plot.dispatchEvent(new CustomEvent("drill", { bubbles: true, detail: { day: dayOf(event) } }));
+      if (meta.drill) plot.dispatchEvent(new CustomEvent("drill", { bubbles: true, detail: { names: meta.drill, key: meta.keys[shown] } }));
+    }
+    plot.on("plotly_hover", ({ points }) => show(points[0].x));
+    plot.on("plotly_unhover", hide);
+    plot.on("plotly_click", ({ points }) => { show(points[0].x); drill(); });
+    plot.addEventListener("blur", hide);
+    plot.addEventListener("keydown", (event) => {
+      const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+      if (step) show(shown < 0 ? plot._fullLayout.meta.names.length - 1 : shown + step);
+      else if (event.key === "Enter" && shown >= 0) drill();
+      else if (event.key === "Escape") hide();
+      else return;
+      event.preventDefault();
     });
   }
 

@@ -181,6 +181,10 @@ BILLING = {
         "UPDATE billing_organization SET approval_threshold = -0.0001"
     ],
     "billing_membership.membership_role_known": ["UPDATE billing_membership SET role = 'emperor'"],
+    "billing_invitation.invitation_role_known": ["UPDATE billing_invitation SET role = 'emperor'"],
+    "billing_lowbalance.low_balance_threshold_positive": ["UPDATE billing_lowbalance SET threshold = 0"],
+    "billing_lowbalance.low_balance_unit_known": ["UPDATE billing_lowbalance SET unit = 'euros'"],
+    "billing_keptanswer.kept_answer_fingerprint": ["UPDATE billing_keptanswer SET fingerprint = 'x'"],
     "billing_apikey.key_of_an_org_or_an_agency": [
         "UPDATE billing_apikey SET org_id = NULL WHERE agency_id IS NULL",
         "UPDATE billing_apikey SET org_id = %(org)s WHERE org_id IS NULL",
@@ -251,6 +255,11 @@ RUNS = {
     "runs_workflowtemplate.template_has_a_tool": ["UPDATE runs_workflowtemplate SET cascade = '{}'"],
     "runs_column.column_has_a_tool": ["UPDATE runs_column SET cascade = '{}'"],
     "runs_run.run_capped_where_managed": ["UPDATE runs_run SET cap = NULL"],
+    "runs_run.run_smoke_test_is_free": [
+        "UPDATE runs_run SET mode = 'smoke_test'",
+        "UPDATE runs_run SET mode = 'smoke_test', unit = 0",
+        "UPDATE runs_run SET mode = 'dry_run'",
+    ],
     "runs_run.run_has_rows": ["UPDATE runs_run SET rows = 0"],
     "runs_run.run_paused_for_a_reason": [
         "UPDATE runs_run SET pause_reason = 'by_user'",

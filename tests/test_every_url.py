@@ -36,6 +36,8 @@ GET, POST, BOTH = ("GET",), ("POST",), METHODS
 # Under /orgs/<slug>/.
 OF_AN_ORG = {
     "billing:overview": Address("read", GET),
+    "billing:usage_csv": Address("read", GET),
+    "billing:holds": Address("read", GET),
     "billing:invoices": Address("read", GET),
     "billing:statement": Address("read", GET),
     "billing:statement_csv": Address("read", GET),

@@ -22,9 +22,13 @@ from billing import books, keys
 from billing.models import (
     Agency,
     AutoTopUp,
+    CallCount,
     Customer,
     Grant,
+    Invitation,
     Invoice,
+    KeptAnswer,
+    LowBalance,
     Organization,
     Pack,
     PaidPeriod,
@@ -62,7 +66,13 @@ def world(acme: Organization, harbor: Agency, alice: User) -> dict[str, Any]:
     found = dispatch.Answer(calls[0], Outcome("succeeded", Decimal(1), "Answered.", {"email": "a@b.example"}, "1"), 12)
     dispatch.settle(run, owner, [found])
     limits.no_answer(run, calls[1])
-    keys.rotate(keys.make(acme, alice, "A script", ["read"])[0], alice, timedelta(days=1))
+    script = keys.rotate(keys.make(acme, alice, "A script", ["read"])[0], alice, timedelta(days=1))[0]
+    CallCount.objects.create(key=script, minute=clock(), calls=1)
+    KeptAnswer.objects.create(org=acme, key="once", fingerprint="0" * 64, kept_at=clock())
+    LowBalance.objects.create(org=acme, threshold=5, unit="days")
+    Invitation.objects.create(
+        org=acme, email="bob@b.example", role="member", by=alice, made_at=clock(), expires_at=clock()
+    )
     keys.revoke(keys.make(harbor, alice, "A board", ["read"])[0], by=alice)
     Integration.objects.create(org=acme, provider_id="hunter", mode="byok")
     alice.groups.add(Group.objects.create(name="all"))

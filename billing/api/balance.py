@@ -14,7 +14,6 @@ from oxygen_site.clock import clock
 from oxygen_site.transactions import Refused, one_snapshot
 
 router = Router(tags=["balance"])
-REFILLED = ("active", "trialing")  # nothing comes while a payment is missing
 
 
 class TieOut(Shown):
@@ -81,7 +80,7 @@ def balance(request: OrgRequest) -> Data[Balance]:
             reserved=tie_out.reserved,
             captured=usage.captured_since(org, _day(org, standing.month[0])),
             credit_month=span_shown(*standing.month),
-            next_refill_at=_next_refill(standing, now),
+            next_refill_at=refill.at if (refill := standing.next_refill(now)) else None,
             next_expiry=_next_expiry(org),
             tie_out=TieOut.model_validate(tie_out, from_attributes=True),
         )
@@ -109,16 +108,6 @@ def balance_at(request: OrgRequest, instant: InstantIn) -> Data[BalanceAt]:
             tie_out=TieOut.model_validate(tie_out, from_attributes=True),
         )
     )
-
-
-def _next_refill(standing: plans.Standing, now: datetime) -> datetime | None:
-    live, end = standing.subscription, standing.month[1]
-    if standing.plan is None or not standing.plan.credits or end <= now:  # over, and the renewal not told yet
-        return None
-    if live is None:
-        return end
-    ends_with_it = live.cancel_at_period_end and end >= live.period_end
-    return end if live.status in REFILLED and not ends_with_it else None
 
 
 def _next_expiry(org: Organization) -> Expiry | None:

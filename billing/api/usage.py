@@ -13,6 +13,7 @@ from billing import usage as rollups
 from billing.access import OrgRequest
 from billing.api.shown import DayIn, InstantIn, Mode, Name, Outcome, mode_shown, own_account
 from billing.models import Entry
+from billing.wanted import Keyset, Wanted
 from oxygen_site.api import Credits, Cursor, Data, Instant, Limit, Shown, may, read_cursor, write_cursor
 from oxygen_site.clock import clock
 from oxygen_site.transactions import one_snapshot
@@ -65,7 +66,7 @@ def list_usage(
 ) -> Data[UsageEntries]:
     """Every call that settled, charged or not, newest first, from `start` up to, but not including, `end`."""
     # Four queries at most; the page is read from the feed, where the filters can match at all.
-    wanted = statements.Wanted(
+    wanted = Wanted(
         start=start,
         end=end,
         provider=provider,
@@ -76,7 +77,7 @@ def list_usage(
         outcome=outcome,
     )
     place = read_cursor(request, "usage", cursor)
-    after = rollups.Keyset.read(place[0]) if place else None
+    after = Keyset.read(place[0]) if place else None
     listed = statements.attempts(request.org, wanted, after=after, limit=limit)
     return Data(
         data=UsageEntries(
@@ -154,9 +155,8 @@ def sum_usage(
     """
     # Four queries at most, of rollups; their cost follows the days, not the calls behind them.
     days = rollups.days(request.org, first, last, clock())
-    summed = rollups.summed(
-        request.org, by, days, provider=provider, tool=tool, byok=own_account(mode), outcome=outcome
-    )
+    wanted = Wanted(provider=provider, tool=tool, byok=own_account(mode), outcome=outcome)
+    summed = rollups.summed(request.org, by, days, wanted)
     return Data(
         data=UsageAggregates(
             by=by,

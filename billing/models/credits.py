@@ -116,6 +116,11 @@ class Reservation(models.Model):
         """What new holds may still take."""
         return self.reserved - self.captured - self.held
 
+    @property
+    def open(self) -> Decimal:
+        """What the org cannot spend elsewhere because of this run."""
+        return self.reserved - self.captured
+
 
 class Draw(models.Model):
     """What a run has drawn from which grant; after its close, what it burned of it."""

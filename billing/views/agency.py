@@ -122,7 +122,7 @@ def _page(board: Board, asked: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _chart(board: Board) -> charts.DailyChart | None:
+def _chart(board: Board) -> charts.StackedChart | None:
     used = board.used
     stacks = [(part.series, part.client.org.slug if part.client else "others", part.by_day) for part in used.parts]
     return charts.stacked(used.days, stacks) if stacks else None

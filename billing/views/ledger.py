@@ -7,12 +7,12 @@ from django.http import Http404, HttpResponse, StreamingHttpResponse
 from django.utils.timezone import localtime
 from django.views.decorators.http import require_safe
 
-from billing import actors, statements, usage
+from billing import actors, spans, statements
 from billing.access import OrgRequest, org_page
 from billing.forms import LedgerFilter
 from billing.models import Entry, Organization
-from billing.statements import Wanted
-from billing.usage import Span
+from billing.spans import Span
+from billing.wanted import Wanted
 from oxygen_site.clock import clock
 from oxygen_site.htmx import page
 from oxygen_site.transactions import one_snapshot
@@ -30,7 +30,7 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")
 def ledger(request: OrgRequest) -> HttpResponse:
     asked, span = _asked(request)
     org, wanted = request.org, asked.wanted(span)
-    listed = statements.entries(org, wanted, after=asked.cleaned_data["before"], limit=usage.PAGE)
+    listed = statements.entries(org, wanted, after=asked.cleaned_data["before"], limit=statements.PAGE)
     used = {tool: provider for provider, tool in statements.tools_used(org, span)}
     context = {
         "section": "ledger",
@@ -38,8 +38,8 @@ def ledger(request: OrgRequest) -> HttpResponse:
         "span": span,
         "kinds": Entry.Kind.choices,
         "kind": Entry.Kind(wanted.kind).label if wanted.kind else "",
-        "ranges": usage.ALL_RANGES,
-        "range": usage.ALL_RANGES[span.key],
+        "ranges": spans.ALL_RANGES,
+        "range": spans.ALL_RANGES[span.key],
         "entries": listed.rows,
         "older": listed.next and "~".join(listed.next.words),
         "moved": [entry.shown for entry in listed.rows],
@@ -86,7 +86,7 @@ def _asked(request: OrgRequest) -> tuple[LedgerFilter, Span]:
     asked = LedgerFilter(request.GET)
     if not asked.is_valid():
         raise Http404("There is no such kind, range, day, run or place in the ledger.")
-    return asked, usage.span(asked.cleaned_data["range"], request.org, clock(), asked.chosen)
+    return asked, spans.span(asked.cleaned_data["range"], request.org, clock(), asked.chosen)
 
 
 def _tools(used: dict[str, str], provider: str | None) -> list[str]:

@@ -1,18 +1,20 @@
 """What billing's pages show of runs. They join here, in the template, for `billing` imports nothing of `runs`."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
 from django import template
-from django.db.models import FETCH_RAISE
+from django.db.models import FETCH_RAISE, Count, Min
 
 from billing import access
-from billing.models import Account, Entry
+from billing.models import Account, Entry, Reservation
 from runs import queries
 from runs.cascade import ZERO
-from runs.models import Provider, Run
+from runs.models import Item, Provider, Run
 
 register = template.Library()
 SHOWN = 12
@@ -83,6 +85,40 @@ def provider_names() -> dict[str, str]:
     return dict(Provider.objects.values_list("id", "name"))
 
 
+@register.simple_tag
+def kind_names() -> dict[str, str]:
+    """What the kinds of runs are called."""
+    return {value: f"{label} runs".capitalize() for value, label in Run.Kind.choices}
+
+
+@register.simple_tag(takes_context=True)
+def run_of(context: Any, id: UUID | None) -> Run | None:
+    """Read one run of the request's org, where one is asked for. One query."""
+    return Run.objects.filter(org=context["request"].org, id=id).only("name").first() if id else None
+
+
+@dataclass(frozen=True)
+class Leased:
+    """A run's items in flight, and until when whoever works at them has them for sure; machine time."""
+
+    items: int
+    until: datetime
+
+
+@register.simple_tag
+def leases(reservations: Iterable[Reservation]) -> dict[UUID, Leased]:
+    """Read the leases of the items in flight, by run. One query."""
+    running = Item.objects.filter(run__in=[held.run for held in reservations], status=Item.Status.RUNNING)
+    found = running.values_list("run").annotate(Count("number"), Min("lease_until")).order_by()
+    return {run: Leased(*facts) for run, *facts in found}
+
+
+@register.simple_tag(takes_context=True)
+def runs_that(context: Any, reservations: Iterable[Reservation]) -> dict[UUID, Run]:
+    """Read the runs that hold, by id. One query."""
+    return _named_runs(context, {held.run for held in reservations})
+
+
 @register.filter
 def named(names: Mapping[str, str], provider: str) -> str:
     return names.get(provider, provider)
@@ -91,12 +127,15 @@ def named(names: Mapping[str, str], provider: str) -> str:
 @register.simple_tag(takes_context=True)
 def runs_of(context: Any, entries: Iterable[Entry], asked: UUID | None = None) -> dict[UUID, Run]:
     """Read the runs that these entries belong to, by id, and one asked for. One query."""
-    ids = {entry.source for entry in entries} | ({asked} if asked else set())
+    return _named_runs(context, {entry.source for entry in entries} | ({asked} if asked else set()))
+
+
+def _named_runs(context: Any, ids: set[UUID]) -> dict[UUID, Run]:
     runs = Run.objects.filter(org=context["request"].org, id__in=ids).select_related("table", "column")
     named = runs.only("name", "kind", "table__name", "column__name").fetch_mode(FETCH_RAISE)
     return {run.id: run for run in named}
 
 
 @register.filter
-def of(runs: Mapping[UUID, Run], run: UUID) -> Run | None:
-    return runs.get(run)
+def of[T](by_run: Mapping[UUID, T], run: UUID) -> T | None:
+    return by_run.get(run)

@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 from django.test import Client as Browser
 
-from billing import agencies, balance, ledger, orgs, usage
+from billing import agencies, balance, breakdown, ledger, orgs, spans
 from billing.agencies import Board, Client
 from billing.models import Agency, Organization, Role, User
 from billing.views.agency import PAGE
+from billing.wanted import Wanted
 from oxygen_site import clock
 from tests.billing.moves import attempt, open_run, settle
 from tests.billing.test_api import FREE, GROWTH, SCALE, plan, price, subscribed
@@ -83,7 +84,8 @@ def test_a_client_is_shown_as_its_own_page_shows_it(harbor: Agency, bluefin: Org
     client, own = only(harbor), balance.read(bluefin, clock.clock())
     assert (client.available, client.reserved) == (own.available, own.reserved) == (34, 45)
     assert (client.pace, client.runway) == (own.pace, own.days) == (3, 11)
-    assert client.captured == usage.used(bluefin, usage.span("30d", bluefin, clock.clock())).total == 21
+    month = spans.span("30d", bluefin, clock.clock())
+    assert client.captured == breakdown.read(bluefin, month, Wanted()).total.sum == 21
     assert (client.paused, client.runs) == (1, 5)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
 from zoneinfo import ZoneInfo
@@ -12,29 +13,36 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from billing import charts
-from billing.usage import ProviderUsage, Span, Usage
+from billing.breakdown import Breakdown, Figures, Group
+from billing.course import Course, Day, Mark
+from billing.spans import Span
+from billing.usage import ZERO
 
 MONDAY = date(2026, 11, 2)
 CREDITS = some.decimals(0, 1_000_000, places=4)
 
 
-def usage(*providers: list[Decimal]) -> Usage:
-    """Usage of providers a, b, c…, each a list of what it captured day by day."""
+def usage(*providers: list[Decimal]) -> Breakdown:
+    """Usage of providers a, b, c…, each a list of what it captured day by day; the last day is not over."""
     days = len(providers[0])
-    span = Span("7d", MONDAY, MONDAY + timedelta(days=days - 1), ZoneInfo("UTC"))
+    span = Span("7d", MONDAY, MONDAY + timedelta(days=days - 1), ZoneInfo("UTC"), is_open=True, hours=False)
     parts = [
-        ProviderUsage(
-            provider=chr(97 + n),
+        Group(
+            credits=sum(column, ZERO),
             calls=days,
-            credits=sum(column, Decimal(0)),
-            share=Decimal(0),
-            bar=Decimal(0),
+            results=days,
+            refused=0,
+            measured=column,
+            earlier=None,
+            key=chr(97 + n),
             series=n + 1 if n < 5 else 0,
-            by_day=dict(zip(span.days, column, strict=True)),
+            share=ZERO,
+            bar=ZERO,
         )
         for n, column in enumerate(providers)
     ]
-    return Usage(span, sum((part.credits for part in parts), Decimal(0)), Decimal(0), parts, [])
+    totals = [sum(column, ZERO) for column in zip(*providers, strict=True)]
+    return Breakdown(span, "provider", "credits", parts, Figures(sum(totals, ZERO), 0, 0, 0, totals, None))
 
 
 def heights(path: str) -> list[int]:
@@ -42,32 +50,32 @@ def heights(path: str) -> list[int]:
 
 
 def test_plotly_knows_every_key_of_the_figure() -> None:
-    go.Figure(charts.usage_by_day(usage([Decimal("1.5")] * 7, [Decimal(2)] * 7)).figure)
+    go.Figure(charts.usage(usage([Decimal("1.5")] * 7, [Decimal(2)] * 7)).figure)
 
 
 def test_credits_reach_the_page_exactly() -> None:
-    figure = json.loads(charts.usage_by_day(usage([Decimal("0.1"), Decimal("1234.5678")])).json)
+    figure = json.loads(charts.usage(usage([Decimal("0.1"), Decimal("1234.5678")])).json)
     assert figure["data"][0]["y"] == ["0.1", "1234.5678"]
 
 
 def test_five_providers_have_a_colour_and_the_rest_share_one() -> None:
-    chart = charts.usage_by_day(usage(*([Decimal(n)] for n in range(9, 0, -1))))
+    chart = charts.usage(usage(*([Decimal(n)] for n in range(9, 0, -1))))
     assert [series.number for series in chart.series] == [1, 2, 3, 4, 5, 0]
     assert chart.figure["data"][-1]["y"] == [Decimal(4 + 3 + 2 + 1)]
 
 
 def test_today_is_drawn_apart_for_it_is_not_over() -> None:
-    [series] = charts.usage_by_day(usage([Decimal(4), Decimal(4)])).series
+    [series] = charts.usage(usage([Decimal(4), Decimal(4)])).series
     assert heights(series.path) == heights(series.today) == [226]
 
 
 @given(some.lists(some.lists(CREDITS, min_size=3, max_size=3), min_size=1, max_size=8))
 def test_a_days_segments_stand_on_each_other_up_to_its_total(columns: list[list[Decimal]]) -> None:
     used = usage(*columns)
-    chart = charts.usage_by_day(used)
+    chart = charts.usage(used)
     top = chart.ticks[-1].value
     drawn = sum(sum(heights(series.today)) for series in chart.series)
-    assert drawn == int(used.by_day[-1][1] * charts.HEIGHT / top)
+    assert drawn == int(used.total.measured[-1] * charts.HEIGHT / top)
 
 
 @pytest.mark.parametrize(
@@ -90,6 +98,31 @@ def test_the_course_is_drawn_to_today_and_the_pace_on_from_there() -> None:
     assert burn.line == "0,6 250,6 500,33"
     assert burn.ahead == "500,33 1000,44"
     assert burn.left == 30
+
+
+def week(*ends: tuple[int, int], marks: list[Mark] | None = None) -> Course:
+    days = [Day(MONDAY + timedelta(days=n), Decimal(a), Decimal(b), []) for n, (a, b) in enumerate(ends)]
+    return Course([*days[:-1], replace(days[-1], marks=marks or [])], is_cut=False)
+
+
+def test_the_balance_is_steps_with_what_is_reserved_on_top() -> None:
+    chart = charts.course(week((50, 50), (100, 0)))
+    assert chart.line == "M0,113 100,113 100,0 200,0"
+    assert chart.held == "M0,113 100,113 100,0 200,0L200,0 100,0 100,0 0,0z"
+
+
+def test_plotly_knows_every_key_of_the_balances_figure_and_what_came_is_told() -> None:
+    chart = charts.course(week((5, 1), (9, 0), marks=[Mark("Refill", Decimal(1000), comes=True)]))
+    go.Figure(chart.figure)
+    assert json.loads(chart.json)["layout"]["meta"]["notes"] == {"1": "Refill 1,000"}
+    assert [arrow.comes for arrow in chart.arrows] == [True]
+
+
+def test_a_span_that_is_over_draws_its_last_day_as_any_other() -> None:
+    used = usage([Decimal(4), Decimal(4)])
+    [series] = charts.usage(replace(used, span=replace(used.span, is_open=False))).series
+    assert heights(series.path) == [226, 226]
+    assert series.today == ""
 
 
 def test_nobody_is_promised_less_than_nothing() -> None:

@@ -16,9 +16,9 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from billing import keys, ledger, statements, usage
+from billing import breakdown, keys, ledger, spans, statements
 from billing.models import Entry, Organization, Scope, User
-from billing.statements import Wanted
+from billing.wanted import Wanted
 from oxygen_site import clock
 from tests.billing.moves import adjust, attempt, close, grant, open_run, owe, settle
 from tests.billing.test_overview import words
@@ -158,7 +158,7 @@ def test_days_are_the_orgs_own_and_may_be_chosen_in_either_order(read: Read, acm
 def test_the_last_cycle_ends_where_this_one_begins(acme: Organization) -> None:
     clock.advance(timedelta(days=40))
     now = clock.clock()
-    this, last = (usage.span(key, acme, now) for key in ("cycle", "last"))
+    this, last = (spans.span(key, acme, now) for key in ("cycle", "last"))
     assert last.last + timedelta(days=1) == this.first
     assert last.first == acme.created_at.astimezone(acme.tz).date()
 
@@ -244,8 +244,13 @@ def test_csv_holds_exactly_what_the_filters_leave(read: Read, acme: Organization
 def test_csv_adds_up_to_the_pages_total_and_the_rollups(read: Read, acme: Organization, lived: UUID) -> None:
     lines = sheet(read(name="ledger_csv"))
     total = sum((Decimal(line["amount"]) for line in lines if line["kind"] == "captured"), Decimal(0))
-    span = usage.span("cycle", acme, clock.clock())
-    assert total == statements.captured(acme, span, Wanted()) == usage.used(acme, span).total == Decimal("0.75")
+    span = spans.span("cycle", acme, clock.clock())
+    assert (
+        total
+        == statements.captured(acme, span, Wanted())
+        == breakdown.read(acme, span, Wanted()).total.sum
+        == Decimal("0.75")
+    )
 
 
 def test_a_line_has_all_of_an_entry(read: Read, acme: Organization, lived: UUID) -> None:

@@ -2,18 +2,27 @@
 
 import re
 from collections.abc import Callable
+from csv import DictReader
 from datetime import timedelta
+from decimal import Decimal
+from io import StringIO
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from django.test import Client
 from django.urls import reverse
 
-from billing.models import Organization, Role, User
+from billing import charges, spans, usage
+from billing.models import Entry, Organization, Reservation, Role, User
 from billing.orgs import add_member
+from billing.wanted import Wanted
 from oxygen_site import clock
-from tests.billing.moves import attempt, open_run, settle
+from tests.billing.moves import MEMBER, attempt, open_run, settle
 from tests.conftest import give, person
+from tests.runs.conftest import _catalog_file, catalog, start
+
+__all__ = ["_catalog_file", "catalog"]  # fixtures
 
 pytestmark = pytest.mark.django_db
 
@@ -62,9 +71,9 @@ def test_captured_and_reserved_are_told_apart(read: Read, acme: Organization) ->
 
 def test_the_days_the_providers_and_the_charges_add_up_to_the_same(read: Read, acme: Organization) -> None:
     spend(acme, 2, calls=3)
-    html = read(daily="1")
+    html = read(range="7d", daily="1")
     assert words(html).count("All days 6") == 1
-    assert "All 3 6" in words(html)
+    assert "All 3 6 100.0% 2" in words(html)
     assert html.count('<tr class="is-captured">') == 3
     assert "3 calls in these days" in words(html)
 
@@ -81,9 +90,9 @@ def test_a_range_is_its_own_days_in_the_orgs_zone(read: Read, acme: Organization
 
 def test_a_filter_is_a_chip_that_can_be_taken_off(read: Read, acme: Organization) -> None:
     spend(acme)
-    html = read("charges", provider="hunter", range="30d")
+    html = read("usage", provider="hunter", range="30d")
     assert "All providers" in html
-    assert 'href="?range=30d#charges"' in html
+    assert 'href="?range=30d#usage"' in html
 
 
 def test_what_is_filtered_away_is_not_shown(read: Read, acme: Organization) -> None:
@@ -98,19 +107,24 @@ def test_htmx_gets_the_fragment_it_asks_for_and_nothing_else(read: Read) -> None
     assert 'id="balance"' not in read("usage")
 
 
-def test_charges_page_at_fifty_and_older_ones_follow(read: Read, acme: Organization) -> None:
-    spend(acme, 1, calls=60)
+def test_charges_page_at_twenty_and_older_ones_follow(read: Read, acme: Organization) -> None:
+    spend(acme, 1, calls=30)
     first = read("charges")
     older = re.search(r'href="\?(before=[^"#]+)#charges"[^>]*>Older', first)
     assert older
     second = read("charges", **dict([older[1].split("=", 1)]))
-    assert first.count("<tr class=") == 50
+    assert first.count("<tr class=") == 20
     assert second.count("<tr class=") == 10
     assert "Newest" in second
 
 
 @pytest.mark.parametrize(
-    "query", [{"range": "1y"}, {"day": "yesterday"}, {"run": "7"}, {"before": "x"}, {"before": "a_b_c_d"}]
+    "query",
+    [
+        *({"range": "1y"}, {"day": "yesterday"}, {"hour": "9"}, {"first": "monday"}, {"before": "x"}),
+        *({"before": "a_b_c_d"}, {"run": "7"}, {"member": "7"}, {"mode": "both"}, {"outcome": "good"}),
+        *({"tool": "a b"}, {"group": "colour"}, {"measure": "money"}),
+    ],
 )
 def test_a_filter_that_makes_no_sense_is_404(read: Read, query: dict[str, str]) -> None:
     read(status=404, **query)
@@ -127,7 +141,7 @@ def test_its_queries_do_not_grow(
     give(acme, 1000)
     for _ in range(3 if calls > 1 else 1):
         spend(acme, 1, calls=calls)
-    with django_assert_max_num_queries(28):
+    with django_assert_max_num_queries(44):
         read(range="90d")
 
 
@@ -137,6 +151,256 @@ def test_a_viewer_is_offered_nothing_to_start(client: Client, acme: Organization
     client.force_login(vera)
     html = client.get(reverse("billing:overview", args=[acme.slug])).content.decode()
     assert "New run" not in html
+
+
+# ------------------------------------------------------------------ groups and filters
+
+
+def mix(org: Organization) -> None:
+    """Six calls of two tools: three found something, one on the org's own account."""
+    run = open_run(org.pk, 20, begin=4, unit=2)
+    settle(
+        org.pk,
+        run,
+        attempt(1, 2, 2),
+        attempt(2, 2, 2, outcome="no_result"),
+        attempt(3, 0, 2, outcome="failed_before_billing"),
+        attempt(4, "0.5", 2, tool="apollo.person"),
+        attempt(5, 0, 0, byok=True, tool="hubspot.contact"),
+        attempt(6, 0, 0, byok=True, tool="hubspot.contact", outcome="no_result"),
+    )
+
+
+@pytest.mark.parametrize("measure", ["credits", "calls"])
+@pytest.mark.parametrize("group", ["provider", "tool", "kind", "member", "mode", "outcome"])
+def test_every_group_adds_up_to_the_same(read: Read, acme: Organization, group: str, measure: str) -> None:
+    mix(acme)
+    html = read("usage", range="30d", group=group, measure=measure)
+    # 2 results of the 5 calls that did not fail before billing; 4.5 credits for 3 results
+    assert re.search(r"All 6 4.5 60.0% 1.50? ", words(html))
+
+
+def test_the_table_tells_share_success_and_what_a_result_cost(read: Read, acme: Organization) -> None:
+    mix(acme)
+    html = words(read("usage", range="30d", group="tool"))
+    assert "hunter.email_finder 3 4.0 88.9% 50.0% 4.0 new" in html
+    assert "apollo.person 1 0.5 11.1% 100.0% 0.5 new" in html
+    assert "hubspot.contact 2 0.0 0.0% 50.0% – –" in html
+
+
+FILTERS = {
+    "provider": "hunter",
+    "tool": "hunter.email_finder",
+    "member": str(MEMBER),
+    "kind": "column",
+    "mode": "managed",
+    "outcome": "no_result",
+}
+
+
+@pytest.mark.parametrize("group", ["provider", "member"])
+def test_filters_combine_and_each_comes_off_by_itself(read: Read, acme: Organization, group: str) -> None:
+    mix(acme)
+    html = read("usage", range="30d", group=group, **FILTERS)
+    assert "All 1 2" in words(html)
+    assert "1 call" not in words(html)  # no rollup knows
+    assert html.count('class="chip"') == len(FILTERS)
+    for off in FILTERS:
+        left = urlencode({"range": "30d", "group": group} | {k: v for k, v in FILTERS.items() if k != off})
+        assert f'href="?{left}#usage"'.replace("&", "&amp;") in html, off
+
+
+def test_who_is_not_of_the_org_is_not_named(read: Read, acme: Organization, mallory: User, alice: User) -> None:
+    mix(acme)
+    assert "Mallory" not in read("usage", member=str(mallory.pk))
+    assert "One member" in read("usage", member=str(mallory.pk))
+    assert "Alice" in read("usage", member=str(alice.pk))
+
+
+def test_one_run_is_found_by_its_id(read: Read, acme: Organization) -> None:
+    mix(acme)
+    spend(acme, 3)
+    run = Entry.objects.filter(org=acme.pk, kind="captured", amount=3).get().source
+    html = words(read("usage", range="30d", run=str(run)))
+    assert "All 1 3" in html
+    assert "1 call in these days" in html
+
+
+def test_what_no_rollup_holds_is_read_up_to_a_bound_and_says_so(
+    read: Read, acme: Organization, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mix(acme)
+    monkeypatch.setattr(usage, "MOST_CALLS", 5)
+    html = words(read(range="30d", group="member", provider="hunter"))
+    assert "6 calls settled in these days. With these filters they are read one by one" in html
+    html = words(read(range="30d", group="member"))
+    assert "Success by member is told for up to 50,000 calls" in html
+    assert "All 6 4.5 – 1.5" in html
+
+
+def test_the_fields_of_a_form_that_are_empty_do_not_stay_in_the_address(
+    client: Client, alice: User, acme: Organization
+) -> None:
+    client.force_login(alice)
+    answer = client.get("/orgs/acme/billing/?provider=&tool=&outcome=no_result&first=")
+    assert answer["Location"] == "/orgs/acme/billing/?outcome=no_result"
+
+
+def test_the_form_offers_what_there_is_and_keeps_what_is_chosen(read: Read, acme: Organization) -> None:
+    mix(acme)
+    html = read("usage", filters="1", range="30d", group="tool", provider="hunter")
+    assert '<option value="hunter" selected>' in html
+    assert "<option>apollo.person</option>" in html
+    assert '<input type="hidden" name="group" value="tool">' in html
+
+
+def test_two_days_are_cut_by_hours_and_an_hour_leads_to_its_charges(read: Read, acme: Organization) -> None:
+    spend(acme, 2)
+    clock.advance(timedelta(hours=1))
+    spend(acme, 3)
+    today = clock.clock().astimezone(acme.tz).date()
+    html = read(first=str(today - timedelta(days=1)), last=str(today), daily="1")
+    assert "All hours 5" in words(html)
+    hours = re.findall(r"hour=(\w+)", html)
+    filled = [hour for hour in dict.fromkeys(hours) if 'class="is-captured"' in read("charges", hour=hour)]
+    assert len(filled) == 2
+
+
+def test_hours_with_too_many_calls_are_one_day(read: Read, acme: Organization, monkeypatch: pytest.MonkeyPatch) -> None:
+    spend(acme, 2, calls=3)
+    monkeypatch.setattr(usage, "MOST_CALLS", 2)
+    today = str(clock.clock().astimezone(acme.tz).date())
+    assert "By day: too many calls settled to show their hours." in words(read(first=today, last=today))
+
+
+def test_a_long_range_is_cut_in_weeks_then_months_that_narrow_it(read: Read, acme: Organization) -> None:
+    spend(acme)
+    today = clock.clock().astimezone(acme.tz).date()
+    weeks = read(first=str(today - timedelta(days=100)), last=str(today), daily="1")
+    months = read(first=str(today - timedelta(days=300)), last=str(today), daily="1")
+    assert "All weeks 1" in words(weeks)
+    assert "All months 1" in words(months)
+    assert f"first={today.replace(day=1)}&amp;last={today}" in months
+
+
+def test_many_providers_are_ten_and_the_others(read: Read, acme: Organization) -> None:
+    give(acme, 1000)
+    run = open_run(acme.pk, 100, begin=60)
+    settle(acme.pk, run, *(attempt(n, 1, 1, tool=f"provider{n:02}.tool") for n in range(1, 61)))
+    html = read("usage", range="30d")
+    assert html.count('class="spark"') == 10
+    assert "50 others 50 50 83.3%" in words(html)
+    assert read("usage", range="30d", all="1").count('class="spark"') == 60
+
+
+@pytest.mark.parametrize("amount", ["0.0001", "99999999"])
+def test_the_least_and_the_most_credits_are_shown_as_they_are(read: Read, acme: Organization, amount: str) -> None:
+    give(acme, amount)
+    run = open_run(acme.pk, amount, begin=1, unit=amount)
+    settle(acme.pk, run, attempt(1, amount, amount))
+    assert f"All 1 {Decimal(amount):,}" in words(read("usage", range="30d"))
+
+
+# ------------------------------------------------------------------ the file
+
+
+def table(client: Client, **query: Any) -> list[dict[str, str]]:
+    answer = client.get("/orgs/acme/billing/usage.csv", query)
+    assert answer["Content-Type"] == "text/csv; charset=utf-8"
+    return list(DictReader(StringIO(answer.getvalue().decode())))
+
+
+def test_the_file_holds_exactly_the_filtered_calls_in_the_pages_order(
+    client: Client, alice: User, acme: Organization, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client.force_login(alice)
+    monkeypatch.setattr(charges, "AT_ONCE", 4)
+    mix(acme)
+    spend(acme, 1, calls=9)
+    rows = table(client, range="30d")
+    assert len(rows) == 15
+    assert sum(Decimal(row["credits"]) for row in rows) == Decimal("13.5")
+    assert [row["timestamp"] for row in rows] == sorted((row["timestamp"] for row in rows), reverse=True)
+    assert {row["tool"] for row in table(client, range="30d", provider="apollo")} == {"apollo.person"}
+    assert len(table(client, range="30d", mode="byok", outcome="no_result")) == 1
+    run = rows[0]["run"]
+    assert [row["item"] for row in table(client, range="30d", run=run)] == [str(n) for n in range(9, 0, -1)]
+
+
+def test_the_file_is_read_as_it_goes_out_a_page_at_a_time(
+    acme: Organization, monkeypatch: pytest.MonkeyPatch, django_assert_num_queries: Any
+) -> None:
+    monkeypatch.setattr(charges, "AT_ONCE", 4)
+    spend(acme, 1, calls=9)
+    span = spans.span("7d", acme, clock.clock())
+    lines = charges.lines(acme, charges.Part(*span.instants(), span), Wanted(), acme.tz)
+    with django_assert_num_queries(1):
+        assert len([next(lines) for _ in range(4)]) == 4
+    with django_assert_num_queries(2):
+        assert len(list(lines)) == 5
+
+
+def test_the_page_leads_to_the_file_of_what_it_shows(read: Read, acme: Organization) -> None:
+    mix(acme)
+    html = read("charges", range="30d", provider="hunter", daily="1")
+    assert "/orgs/acme/billing/usage.csv?range=30d&amp;provider=hunter" in html
+
+
+# ------------------------------------------------------------------ what is reserved, what comes, how it went
+
+
+def test_reserved_leads_to_the_holds_that_make_it(
+    client: Client, alice: User, acme: Organization, catalog: None
+) -> None:
+    client.force_login(alice)
+    run = start(acme, alice, "hunter.email_finder", rows=5, cap=30)
+    open_run(acme.pk, 10, begin=2)
+    assert 'href="/orgs/acme/billing/holds/"' in client.get("/orgs/acme/billing/").content.decode()
+    html = client.get("/orgs/acme/billing/holds/").content.decode()
+    held = Reservation.objects.get(org=acme.pk, run=run.id).reserved
+    assert f"2 open runs hold {held.normalize() + 10:f}, all that is reserved." in words(html)
+    assert f"/orgs/acme/runs/{run.id}/" in html
+
+
+def test_nothing_held_is_said(client: Client, alice: User, acme: Organization) -> None:
+    client.force_login(alice)
+    assert "Nothing is held." in client.get("/orgs/acme/billing/holds/").content.decode()
+
+
+def test_holds_page_at_fifty_with_the_sum_of_all(client: Client, alice: User, acme: Organization) -> None:
+    client.force_login(alice)
+    for _ in range(52):
+        open_run(acme.pk, 1)
+    html = client.get("/orgs/acme/billing/holds/").content.decode()
+    older = re.search(r'href="\?(before=[\w-]+)#list"', html)
+    assert older
+    assert "52 open runs hold 52, all that is reserved." in words(html)
+    rest = client.get(f"/orgs/acme/billing/holds/?{older[1]}").content.decode()
+    assert (html.count("<tr>"), rest.count("<tr>")) == (51, 3)
+
+
+def test_the_cards_say_what_was_captured_what_comes_and_what_goes(read: Read, acme: Organization) -> None:
+    spend(acme, 5)
+    html = words(read())
+    assert "Captured this credit month 5 Nothing as far into the last one" in html
+    assert "Runway Not enough data" in html
+    assert "Next refill None" in html
+    assert re.search(r"Next expiry 95 \d+ \w+ \d{4}, if nothing uses them before", html)
+
+
+def test_the_balance_over_time_ends_with_what_is_there_and_says_what_came(read: Read, acme: Organization) -> None:
+    spend(acme, 5)
+    clock.advance(timedelta(days=2))
+    open_run(acme.pk, 10)
+    html = words(read("usage", range="7d", course="1"))
+    assert "10 85 " in html[html.index("Balance at the end of each day") :]
+    assert "Given +100" in html
+
+
+def test_an_org_that_never_ran_anything_is_taught_the_first_command(read: Read, acme: Organization) -> None:
+    assert "oxygen tables import leads.csv" in read()
+    spend(acme)
+    assert "oxygen tables import leads.csv" not in read()
 
 
 def test_the_pace_needs_three_active_days(acme: Organization, read: Read) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from billing import books, ledger, statements
 from billing.models import Account, Entry, Organization
+from billing.wanted import Wanted
 from oxygen_site.clock import advance, clock, new_id
 from tests import effort
 from tests.billing import moves
@@ -28,7 +29,7 @@ def calls(org: Organization, limit: int = 7, **wanted: object) -> list[Entry]:
     """Read the feed of calls to its end."""
     listed, after = [], None
     while True:
-        page = statements.attempts(org, statements.Wanted(**wanted), after=after, limit=limit)  # type: ignore[arg-type]
+        page = statements.attempts(org, Wanted(**wanted), after=after, limit=limit)  # type: ignore[arg-type]
         listed += page.rows
         if page.next is None:
             return listed

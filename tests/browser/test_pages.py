@@ -53,6 +53,8 @@ def test_no_page_has_anything_for_axe_to_find(
     for address in (
         "/orgs/acme/billing/",
         "/orgs/acme/billing/?range=90d&daily=1&provider=hunter",
+        "/orgs/acme/billing/?range=30d&group=member&filters=1&course=1",
+        "/orgs/acme/billing/holds/",
         "/orgs/acme/runs/",
         "/orgs/acme/runs/new/",
         own,
@@ -208,7 +210,7 @@ def test_plotly_is_fetched_when_someone_reaches_for_the_chart_and_not_before(
     page.wait_for_load_state("networkidle")
     assert not any("plotly" in url for url in fetched)
 
-    chart = page.locator("[data-chart]")
+    chart = page.locator("[data-chart=usage]")
     chart.hover()
     expect(page.locator(".chart.is-live")).to_be_visible()
     today = chart.bounding_box()
@@ -220,9 +222,9 @@ def test_plotly_is_fetched_when_someone_reaches_for_the_chart_and_not_before(
 def test_a_day_picked_in_the_chart_shows_its_charges_and_back_leads_back(window: Open, alice: User, busy: Run) -> None:
     page = window(alice)
     page.goto("/orgs/acme/billing/?range=7d")
-    page.locator("[data-chart]").hover()
+    page.locator("[data-chart=usage]").hover()
     expect(page.locator(".chart.is-live")).to_be_visible()
-    box = page.locator("[data-chart]").bounding_box()
+    box = page.locator("[data-chart=usage]").bounding_box()
     assert box
     page.mouse.click(box["x"] + box["width"] - 30, box["y"] + box["height"] - 40)
     expect(page.locator("#charges .chip")).to_have_count(1)
@@ -242,7 +244,7 @@ def test_a_card_that_cannot_be_loaded_says_so_and_keeps_what_it_shows(
     page.context.set_offline(True)
     page.get_by_role("link", name="90 days").click()
     expect(page.locator("#usage .failure")).to_contain_text("may be old")
-    expect(page.locator("#usage .chart")).to_be_visible()
+    expect(page.locator("[data-chart=usage]")).to_be_visible()
     assert all(said.startswith(("Failed to load resource", "htmx:")) for said in complaints), complaints
     complaints.clear()
 

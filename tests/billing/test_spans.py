@@ -1,0 +1,168 @@
+"""Days are the org's own, in every zone and over every change of clocks, and they are the ledger's days."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from itertools import pairwise
+from random import Random
+from zoneinfo import ZoneInfo, available_timezones
+
+import pytest
+from django.db import connection
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as some
+
+from billing import breakdown, charges, ledger, spans, usage
+from billing.models import Organization
+from billing.spans import Span
+from billing.wanted import Wanted
+from oxygen_site.clock import advance, clock, day_starts
+from tests import effort
+from tests.billing.moves import attempt, open_run, settle
+from tests.conftest import give
+
+ZONES = sorted(available_timezones() - {"localtime"})
+LISBON = ZoneInfo("Europe/Lisbon")
+ZERO = Decimal(0)
+SPRING, AUTUMN = date(2027, 3, 28), date(2027, 10, 31)
+
+
+def of(first: date, days: int, zone: ZoneInfo = LISBON) -> Span:
+    return Span("custom", first, first + timedelta(days=days - 1), zone)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("days", "unit", "buckets"),
+    [(1, "hour", 24), (2, "hour", 48), (3, "day", 3), (92, "day", 92), (93, "week", 14), (185, "month", 7)],
+)
+def test_a_span_is_cut_as_its_length_asks(days: int, unit: str, buckets: int) -> None:
+    span = of(date(2027, 4, 1), days)
+    assert (span.unit, len(span.buckets)) == (unit, buckets)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(("day", "hours"), [(SPRING, 23), (AUTUMN, 25)])
+def test_a_day_on_which_clocks_change_has_as_many_hours_as_it_has(day: date, hours: int) -> None:
+    assert len(of(day, 1).buckets) == hours
+
+
+@pytest.mark.django_db
+def test_a_zone_that_changes_by_half_an_hour_keeps_its_days_apart() -> None:
+    span = of(date(2027, 4, 3), 2, ZoneInfo("Australia/Lord_Howe"))
+    assert [bucket.first for bucket in span.buckets].count(date(2027, 4, 3)) == 24
+    assert len(span.buckets) == 49  # the 4th has 24 and a half
+
+
+@given(some.sampled_from(ZONES), some.dates(date(2026, 1, 1), date(2030, 1, 1)), some.integers(1, 400))
+def test_a_span_is_its_buckets_without_gap_or_overlap(zone: str, first: date, days: int) -> None:
+    span = replace(of(first, days, ZoneInfo(zone)), hours=False)
+    bounds = [(bucket.first, bucket.last) for bucket in span.buckets]
+    assert bounds[0][0] == span.first
+    assert bounds[-1][1] == span.last
+    assert all(next_first - last == timedelta(days=1) for (_, last), (next_first, _) in pairwise(bounds))
+
+
+@pytest.mark.django_db
+def test_days_that_somebody_names_are_put_right(acme: Organization) -> None:
+    now = clock()
+    today = now.astimezone(acme.tz).date()
+    week_ago = today - timedelta(days=7)
+    turned = spans.custom(today, week_ago, acme, now)
+    assert (turned.first, turned.last, turned.is_open) == (week_ago, today, True)
+    assert spans.custom(week_ago, date.max, acme, now).last == today
+    assert len(spans.custom(date.min, today, acme, now).days) == spans.MOST_DAYS
+    assert spans.custom(date.min, date.min, acme, now).is_open is False
+
+
+@pytest.mark.django_db
+def test_the_last_cycle_ends_where_this_one_begins(acme: Organization) -> None:
+    this, last = (spans.span(key, acme, clock()) for key in ("cycle", "last"))
+    assert last.last == this.first - timedelta(days=1)
+    assert 28 <= len(last.days) <= 31
+
+
+# ------------------------------------------------------------------ the ledger's days
+
+
+def changes(year: int) -> set[date]:
+    """The days of UTC on which some zone of the world changes its clocks."""
+    found = set()
+    for name in ZONES:
+        zone = ZoneInfo(name)
+        first = datetime(year, 1, 1, tzinfo=UTC)
+        offsets = [(first + timedelta(days=n)).astimezone(zone).utcoffset() for n in range(366)]
+        found |= {(first + timedelta(days=n)).date() for n in range(365) if offsets[n] != offsets[n + 1]}
+    return found
+
+
+def around(year: int) -> Iterator[datetime]:
+    """Instants around each of them, often enough that no zone's midnight is without one on either side."""
+    for day in sorted(changes(year)):
+        start = datetime.combine(day, time.min, UTC) - timedelta(hours=13)
+        yield from (start + timedelta(minutes=41 * n) for n in range(90))
+
+
+@pytest.mark.django_db
+def test_a_day_begins_with_its_first_instant_in_every_zone() -> None:
+    days = [date(2026, 1, 1) + timedelta(days=n) for n in range(730)]
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT name FROM pg_timezone_names")
+        known = sorted({name for (name,) in cursor.fetchall()} & set(ZONES))
+        assert len(known) > 590
+        for zone in Random(effort.SEED).sample(known, effort.effort(len(known))):
+            starts = day_starts(days, zone)
+            cursor.execute(
+                "SELECT ledger.local_day(at, %s), ledger.local_day(at - interval '1 microsecond', %s)"
+                " FROM unnest(%s::timestamptz[]) WITH ORDINALITY AS u (at, n) ORDER BY n",
+                [zone, zone, starts],
+            )
+            assert cursor.fetchall() == [(day, day - timedelta(days=1)) for day in days], zone
+
+
+def of_the_ledger(org: Organization, span: Span) -> Decimal:
+    """Sum the entries of a span's days, each by itself."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT coalesce(sum(amount), 0) FROM ledger.entry WHERE org = %s AND account_seq IS NULL"
+            " AND ledger.local_day(at, %s) BETWEEN %s AND %s",
+            [org.pk, span.zone.key, span.first, span.last],
+        )
+        return Decimal(cursor.fetchone()[0])
+
+
+@pytest.mark.django_db
+def test_days_add_up_to_the_range_and_to_the_ledger_in_every_zone(acme: Organization) -> None:
+    year = clock().year + 1
+    give(acme, 10_000, days=900)
+    run = open_run(acme.pk, 10_000)
+    for n, at in enumerate(list(around(year))[::3], 1):
+        advance(at - clock())
+        ledger.admit(acme.pk, run, 1, Decimal(1))
+        settle(acme.pk, run, attempt(n, Decimal(n % 7 + 1) / 8, 1, outcome=["succeeded", "no_result"][n % 2]))
+
+    @given(
+        zone=some.sampled_from(ZONES),
+        first=some.dates(date(year, 1, 1), date(year, 12, 1)),
+        days=some.one_of(some.integers(1, 2), some.integers(3, 92), some.integers(93, 365)),
+        outcome=some.sampled_from([None, "no_result"]),
+    )
+    @settings(max_examples=effort.effort(600), deadline=None, suppress_health_check=list(HealthCheck))
+    def check(zone: str, first: date, days: int, outcome: str | None) -> None:
+        ledger.change_zone(acme.pk, zone)
+        acme.zone = zone
+        span, wanted = of(first, days, ZoneInfo(zone)), Wanted(outcome=outcome)
+        used = breakdown.read(acme, span, wanted)
+        by_day = {day: breakdown.read(acme, of(day, 1, span.zone), wanted).total.sum for day in span.days[:2]}
+        counted = usage.summed(acme, "day", span, wanted)
+        part = charges.Part(*span.instants(), span)
+        lines = list(charges.lines(acme, part, wanted, span.zone))
+        assert used.total.sum == sum(used.total.measured, ZERO) == counted.total.credits
+        assert used.total.sum == sum((Decimal(str(line[-2])) for line in lines), ZERO)
+        assert len(lines) == usage.count(acme, span, wanted) == charges.read(acme, part, wanted).total
+        assert outcome or used.total.sum == of_the_ledger(acme, span)
+        singles = {day: part.credits for day, part in zip(span.days, counted.groups, strict=True)}
+        assert by_day == {day: singles[day] for day in by_day}
+
+    check()
