@@ -39,12 +39,12 @@ def size(pipe: Connection, url: str, entries: int) -> None:
 def _pages(org: Any) -> Iterator[tuple[str, Asked]]:
     from billing.models import Reservation
     from billing.statements import Place
-    from billing.usage import Keyset
+    from billing.wanted import Keyset
     from oxygen_site.clock import clock
 
     back = Place(0, Keyset(clock() - timedelta(days=45), org.pk, 0, 0)).words
     run = Reservation.objects.filter(org=org.pk, closed_at__isnull=False).order_by("run")[300].run
-    filters = (
+    filters: tuple[dict[str, str], ...] = (
         {},
         {"range": "90d"},
         {"range": "90d", "before": "~".join(back)},
