@@ -1,4 +1,4 @@
-"""Do the ledger's and the grants' pages stay as fast while history grows? `make bench`, or `--quick`.
+"""Do the pages of the ledger and of grants stay as fast while history grows? `make bench`, or `--quick` for a look.
 
 As overview.py asks of the billing page, on the same histories: every page once a round at each size, by turns.
 """
