@@ -2,6 +2,8 @@
 
 PYTHON_IN = .venv/bin/python
 PORT ?= 8000
+# One more than two cores: browsers, leases and workers are waited for.
+WORKERS ?= 3
 FIXED = $(or $(SEED),2026)
 
 .PHONY: demo test soak stripe-cli bench lint lock clean chromium jq
@@ -11,10 +13,10 @@ demo: .venv/.server
 
 # The same order and the same examples each time, so that what fails is the change under test. The soak rolls dice.
 test: .venv/.dev chromium jq lint
-	$(PYTHON_IN) -m pytest -n 2 --dist loadfile --randomly-seed=$(FIXED) --hypothesis-seed=$(FIXED) $(TESTS)
+	$(PYTHON_IN) -m pytest -n $(WORKERS) --dist loadfile --randomly-seed=$(FIXED) --hypothesis-seed=$(FIXED) $(TESTS)
 
 soak: .venv/.dev chromium jq
-	OXYGEN_SOAK=1 SEED=$(SEED) $(PYTHON_IN) -m pytest -n 2 --dist loadfile $(TESTS)
+	OXYGEN_SOAK=1 SEED=$(SEED) $(PYTHON_IN) -m pytest -n $(WORKERS) --dist loadfile $(TESTS)
 
 # Stripe's own command line tool, fetched from npm for the run, tries the local Stripe and our inbox.
 stripe-cli: .venv/.dev

@@ -191,6 +191,8 @@ def test_the_page_about_the_api_names_every_operation_and_field() -> None:
 
 def test_an_operation_opens_to_who_may_by_role_and_scope_and_to_nobody_else(world: World) -> None:
     for role, scopes in product(ROLES, SCOPES):
+        if not SOAK and len(scopes) == 1 and role not in ("owner", "member"):
+            continue
         _, secret = keys.make(world.org, world.people[role], "A key", scopes)
         for (method, path), right in OPERATIONS.items():
             answer = called(world, (method, path), secret)

@@ -23,6 +23,7 @@ def status(url: str, secret: str) -> int:
 def test_a_key_is_made_used_and_revoked(window: Open, acme: Organization, alice: User, scripts: bool) -> None:
     page = window(alice, java_script_enabled=scripts)
     page.goto("/orgs/acme/billing/")
+    page.get_by_role("link", name="Settings").click()
     page.get_by_role("link", name="API keys").click()
     page.get_by_label("Name").fill("My script")
     page.get_by_role("button", name="Make the key").click()

@@ -17,11 +17,15 @@ from runs import lifecycle
 from runs.models import Run, WorkflowTemplate
 from tests.browser.conftest import Open, driven
 from tests.conftest import give
+from tests.effort import SOAK
 from tests.runs.conftest import Providers, start, table_of
 
 AXE = (Path(pytest_playwright_axe.__file__).parent / "resources" / "axe.min.js").read_text()
 RULES = ["wcag2a", "wcag21a", "wcag2aa", "wcag21aa", "wcag22a", "wcag22aa", "best-practice"]
 LARGEST = 900  # elements of a page
+
+# In `make test` two of the four that the soak looks at.
+LOOKS = [("light", 1280), ("dark", 390), *([("dark", 1280), ("light", 390)] if SOAK else [])]
 
 
 @pytest.fixture
@@ -40,8 +44,7 @@ def faults(page: Page) -> list[Any]:
     return [(fault["id"], [node["html"] for node in fault["nodes"]]) for fault in found["violations"]]
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize(("theme", "width"), LOOKS)
 def test_no_page_has_anything_for_axe_to_find(
     window: Open, alice: User, busy: Run, mixed: Run, theme: str, width: int
 ) -> None:
