@@ -13,10 +13,10 @@ demo: .venv/.server
 
 # The same order and the same examples each time, so that what fails is the change under test. The soak rolls dice.
 test: .venv/.dev chromium jq lint
-	$(PYTHON_IN) -m pytest -n $(WORKERS) --dist loadfile --randomly-seed=$(FIXED) --hypothesis-seed=$(FIXED) $(TESTS)
+	$(PYTHON_IN) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --randomly-seed=$(FIXED) --hypothesis-seed=$(FIXED) $(TESTS)
 
 soak: .venv/.dev chromium jq
-	OXYGEN_SOAK=1 SEED=$(SEED) $(PYTHON_IN) -m pytest -n $(WORKERS) --dist loadfile $(TESTS)
+	OXYGEN_SOAK=1 SEED=$(SEED) $(PYTHON_IN) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(TESTS)
 
 # Stripe's own command line tool, fetched from npm for the run, tries the local Stripe and our inbox.
 stripe-cli: .venv/.dev

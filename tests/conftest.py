@@ -22,6 +22,20 @@ from oxygen_site.transactions import intention
 from tests import cluster
 
 _numbers = count()
+# Whole files are dealt out in this order, so that no worker is left with the longest at the end.
+LONG = tuple(
+    f"tests/{path}"
+    for path in (
+        *("chaos/", "browser/", "stories/", "oxygen_cli/", "billing/payments/lives/", "billing/payments/scenarios/"),
+        *("test_damage.py", "oxygen_site/test_up.py", "runs/test_failure_billing.py", "runs/test_worker.py"),
+        *("billing/test_ledger_model.py", "runs/test_seed_demo.py", "test_every_operation.py", "sandbox/stripe/"),
+    )
+)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: not item.nodeid.startswith(LONG))
 
 
 @pytest.fixture(scope="session")

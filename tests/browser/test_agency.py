@@ -57,6 +57,7 @@ def test_two_keystrokes_lead_to_a_client_from_anywhere(window: Open, harriet: Us
     expect(page).to_have_url(re.compile("/orgs/northwind-labs/billing/"))
     expect(page.locator(".by-agency")).to_contain_text("Viewing as agency: Harbor")
 
+    page.wait_for_load_state()
     page.keyboard.press("Meta+k")  # and on, without waiting for the list
     page.keyboard.type("orsund")
     page.keyboard.press("Enter")

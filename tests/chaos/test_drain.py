@@ -21,7 +21,7 @@ from tests.runs.conftest import Providers, start
 from tests.tally import Tally
 
 SECONDS = 10  # from the signal to the end of the process: the contract
-ROWS = 40  # a stop
+ROWS = 80  # a stop
 
 pytestmark = pytest.mark.usefixtures("fresh_database", "soon", "catalog")
 
