@@ -94,7 +94,9 @@ def broken(page: Page) -> None:
 
 
 def estimate(page: Page) -> None:
-    page.get_by_label("Table").select_option(index=1)
+    page.get_by_label("Table").select_option(label="Leads")
+    expect(page.get_by_label("Fill")).to_contain_text("Opening line")
+    page.get_by_label("Fill").select_option(label="Work e-mail")
     page.get_by_role("button", name="Estimate").click()
 
 
@@ -179,7 +181,7 @@ BOOKS = (
     State("Entry, reserved", "Alice", f"{ACME}/billing/ledger/{{over}}:0:0/", "Reserved"),
     State("Entry, captured", "Alice", f"{ACME}/billing/ledger/{{over}}:1:0/", "Captured"),
     State("Grants", "Alice", f"{ACME}/billing/grants/", "Used next"),
-    State("Grants, nothing left", "Alice", f"{ACME}/billing/grants/?show=ended", "expired"),
+    State("Grants, nothing left", "Alice", f"{ACME}/billing/grants/?show=ended", "200 captured"),
     State("Grants, none", "Alice", f"{FRESH}/billing/grants/", "There are no credits to use."),
     State("Statement", "Alice", f"{ACME}/billing/statement/", "Statement"),
     State("Statement, empty", "Alice", f"{FRESH}/billing/statement/", "Statement"),
