@@ -59,6 +59,8 @@ def test_pictures_are_taken(
             pages[state.who] = page
     complaints.clear()
     FOLDER.mkdir(parents=True, exist_ok=True)
+    for old in FOLDER.glob(f"sheet-{theme}-{width}-*.png"):
+        old.unlink()
     for number, some in enumerate(batched(taken, FORMS[width].many), 1):
         sheet = FOLDER / f"sheet-{theme}-{width}-{number}.png"
         lay(window(), some, FORMS[width], tmp_path / "sheet.html", sheet)
@@ -67,11 +69,15 @@ def test_pictures_are_taken(
 
 
 def picture(page: Page, state: State, file: Path) -> Path:
-    """Take a page from its top; one with a dialog or an open menu as the screen has it."""
+    """Take a page from its top; one with a dialog, an open menu or a failure as the screen has it."""
+    if page.locator(".failure").count():
+        page.locator(".failure").first.evaluate("each => each.scrollIntoView({block: 'center'})")
+    elif state.act:
+        page.evaluate("scrollTo(0, 0)")
     size: Any = page.viewport_size
     high = page.evaluate("document.documentElement.scrollHeight")
     clip: Any = {"x": 0, "y": 0, "width": size["width"], "height": min(high, FORMS[size["width"]].cut)}
-    if page.locator(":is(dialog[open], :popover-open)").count():
+    if page.locator(":is(dialog[open], :popover-open, .failure)").count():
         page.screenshot(path=file)
     else:
         page.screenshot(path=file, full_page=True, clip=clip)

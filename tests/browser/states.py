@@ -241,7 +241,7 @@ DOOR = (
     State("Sign in, wrong password", "", "/accounts/login/", "not correct", act=wrong_password),
     State("Create an account", "", "/accounts/signup/", "Have one already?"),
     State("Forgotten password", "", "/accounts/password/reset/", "assword"),
-    State("Account that is switched off", "", "/accounts/inactive/", "nactive"),
+    State("Account that is switched off", "", "/accounts/inactive/", "switched off"),
     State("Session expired", "Alice", f"{ACME}/billing/", "Sign in", act=session_over),
     State("Invitation", "", "/join/{invitation}/", "Create an account"),
     State("Invitation, for whom it is", "Mallory", "/join/{invitation}/", "Join Acme"),
