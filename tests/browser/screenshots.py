@@ -37,7 +37,7 @@ class Form(NamedTuple):
     cut: int
 
 
-FORMS = {1280: Form(4, 2, 640, 1600), 390: Form(5, 5, 300, 1900), 1920: Form(2, 1, 1280, 1500)}
+FORMS = {1280: Form(4, 2, 640, 1600), 390: Form(5, 5, 300, 1900), 1920: Form(2, 2, 960, 3200)}
 LOOKS = [(theme, width) for theme in ("light", "dark") for width in FORMS]
 
 
