@@ -15,6 +15,7 @@ from billing.models import Account, Entry, Reservation
 from runs import queries
 from runs.cascade import ZERO
 from runs.models import Item, Provider, Run
+from runs.providers import limits
 
 register = template.Library()
 SHOWN = 12
@@ -76,7 +77,7 @@ def planned(available: Decimal, run: Run) -> dict[str, Any]:
 @register.simple_tag
 def unavailable(run: Run) -> list[str]:
     """Name the providers a run waits for. One query."""
-    return queries.unavailable(run)
+    return limits.unavailable(run)
 
 
 @register.simple_tag
@@ -128,6 +129,14 @@ def named(names: Mapping[str, str], provider: str) -> str:
 def runs_of(context: Any, entries: Iterable[Entry], asked: UUID | None = None) -> dict[UUID, Run]:
     """Read the runs that these entries belong to, by id, and one asked for. One query."""
     return _named_runs(context, {entry.source for entry in entries} | ({asked} if asked else set()))
+
+
+@register.simple_tag(takes_context=True)
+def run_names(context: Any, ids: Iterable[UUID], asked: UUID | None = None) -> dict[str, str]:
+    """Read what runs are called, by id, in their order; first one that is asked for. One query."""
+    wanted = dict.fromkeys([*([asked] if asked else []), *ids])
+    found = _named_runs(context, set(wanted))
+    return {str(id): found[id].name if id in found else "A run" for id in wanted}
 
 
 def _named_runs(context: Any, ids: set[UUID]) -> dict[UUID, Run]:
