@@ -12,6 +12,7 @@ from uuid import UUID
 
 from cryptography.fernet import Fernet, InvalidToken
 from django.conf import settings
+from django.db.models import FETCH_RAISE
 
 from billing.models import Organization
 from oxygen_site.clock import clock
@@ -34,8 +35,9 @@ def listed(org: Organization) -> list[AccountLine]:
     """Every provider with the org's own account: first those that have no other way. Two queries."""
     connected = Integration.objects.filter(org=org, credential__isnull=False)
     since = dict(connected.values_list("provider", "connected_at"))
-    providers = sorted(Provider.objects.all(), key=lambda provider: provider.may_be_managed)
-    return [AccountLine(provider, since.get(provider.pk)) for provider in providers]
+    providers = Provider.objects.all().fetch_mode(FETCH_RAISE)
+    ordered = sorted(providers, key=lambda provider: provider.may_be_managed)
+    return [AccountLine(provider, since.get(provider.pk)) for provider in ordered]
 
 
 def connect(org: Organization, provider: Provider, credential: str) -> Integration:

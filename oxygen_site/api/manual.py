@@ -80,9 +80,9 @@ def _described(spec: Json, method: str, path: str, operation: Json) -> Described
     contents = operation.get("requestBody", {}).get("content", {})
     body = next((kind["schema"] for kind in contents.values()), None)
     answers = [
-        (status, list(_fields(spec, next(iter(answer["content"].values()))["schema"])))
+        (str(status), list(_fields(spec, next(iter(answer["content"].values()))["schema"])))
         for status, answer in operation["responses"].items()
-        if int(status) < 400 and answer.get("content")
+        if status < 400 and answer.get("content")
     ]
     return Described(
         id=operation["operationId"],
@@ -100,9 +100,9 @@ def _described(spec: Json, method: str, path: str, operation: Json) -> Described
         body=list(_fields(spec, body)) if body else [],
         answers=answers,
         refusals=[
-            (status, answer["description"])
-            for status, answer in sorted(operation["responses"].items(), key=lambda each: int(each[0]))
-            if int(status) >= 400
+            (str(status), answer["description"])
+            for status, answer in sorted(operation["responses"].items())
+            if status >= 400
         ],
     )
 

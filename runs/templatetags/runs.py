@@ -18,7 +18,7 @@ from runs.models import Item, Provider, Run
 from runs.providers import limits
 
 register = template.Library()
-SHOWN = 12
+SHOWN = 5  # of a page with much besides
 
 
 @register.inclusion_tag("runs/_attention.html", takes_context=True)
@@ -39,11 +39,12 @@ def attention(context: Any, refusal: Any = None, refused: Run | None = None) -> 
 def attended(cards: list[queries.RunCard]) -> dict[str, Any]:
     """Part the cards in those that wait for a person and those at work; `seen` tells a poll whether that changed."""
     waiting, live = ([card for card in cards if card.run.is_live is at_work] for at_work in (False, True))
+    shown = waiting[:SHOWN], live[: max(1, SHOWN - len(waiting))]
     return {
-        "waiting": waiting[:SHOWN],
-        "live": live[:SHOWN],
-        "asked": any(card.can_approve for card in waiting[:SHOWN]),
-        "more": len(waiting[SHOWN:]) + len(live[SHOWN:]),
+        "waiting": shown[0],
+        "live": shown[1],
+        "asked": any(card.can_approve for card in shown[0]),
+        "more": len(cards) - len(shown[0]) - len(shown[1]),
         "waiting_count": len(waiting),
         "seen": "-".join(f"{card.run.id.hex[-6:]}{card.run.status[:2]}" for card in cards[: 2 * SHOWN]),
     }

@@ -1,10 +1,10 @@
 """GET /orgs/<slug>/billing/: what there is, what waits for a person, where it went."""
 
 import re
-from collections.abc import Callable
 from csv import DictReader
 from datetime import timedelta
 from decimal import Decimal
+from html import unescape
 from io import StringIO
 from typing import Any
 from urllib.parse import urlencode
@@ -13,34 +13,26 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from billing import charges, spans, usage
+from billing import breakdown, charges, spans, usage
 from billing.models import Entry, Organization, Reservation, Role, User
 from billing.orgs import add_member
 from billing.wanted import Wanted
 from oxygen_site import clock
 from tests.billing.moves import MEMBER, attempt, open_run, settle
+from tests.billing.reading import Read, reader
 from tests.conftest import give, person
 from tests.runs.conftest import _catalog_file, catalog, start
+from tests.runs.test_queries import answer
 
 __all__ = ["_catalog_file", "catalog"]  # fixtures
 
 pytestmark = pytest.mark.django_db
 
-type Read = Callable[..., str]
-
 
 @pytest.fixture
 def read(client: Client, alice: User, acme: Organization) -> Read:
     """Read Acme's billing page as Alice, whole or the fragment that htmx asks for."""
-    client.force_login(alice)
-
-    def html(fragment: str = "", status: int = 200, **query: Any) -> str:
-        headers = {"HX-Request": "true", "HX-Target": fragment} if fragment else {}
-        answer = client.get(reverse("billing:overview", args=[acme.slug]), query, headers=headers)
-        assert answer.status_code == status
-        return answer.content.decode()
-
-    return html
+    return reader(client, alice, "/orgs/acme/billing/")
 
 
 def words(html: str) -> str:
@@ -134,17 +126,6 @@ def test_a_place_beyond_any_number_is_the_end(read: Read) -> None:
     read(before=f"20260101T000000.000000_{'0' * 32}_{10**30}_0")
 
 
-@pytest.mark.parametrize("calls", [1, 120])
-def test_its_queries_do_not_grow(
-    read: Read, acme: Organization, calls: int, django_assert_max_num_queries: Any
-) -> None:
-    give(acme, 1000)
-    for _ in range(3 if calls > 1 else 1):
-        spend(acme, 1, calls=calls)
-    with django_assert_max_num_queries(44):
-        read(range="90d")
-
-
 def test_a_viewer_is_offered_nothing_to_start(client: Client, acme: Organization) -> None:
     vera = person("Vera")
     add_member(acme, vera, Role.VIEWER)
@@ -172,7 +153,7 @@ def mix(org: Organization) -> None:
 
 
 @pytest.mark.parametrize("measure", ["credits", "calls"])
-@pytest.mark.parametrize("group", ["provider", "tool", "kind", "member", "mode", "outcome"])
+@pytest.mark.parametrize("group", list(breakdown.GROUPS))
 def test_every_group_adds_up_to_the_same(read: Read, acme: Organization, group: str, measure: str) -> None:
     mix(acme)
     html = read("usage", range="30d", group=group, measure=measure)
@@ -198,15 +179,16 @@ FILTERS = {
 }
 
 
-@pytest.mark.parametrize("group", ["provider", "member"])
+@pytest.mark.parametrize("group", ["provider", "member", "run"])
 def test_filters_combine_and_each_comes_off_by_itself(read: Read, acme: Organization, group: str) -> None:
     mix(acme)
-    html = read("usage", range="30d", group=group, **FILTERS)
+    filters = FILTERS | {"run": str(Reservation.objects.get(org=acme.pk).run)}
+    html = read("usage", range="30d", group=group, **filters)
     assert "All 1 2" in words(html)
     assert "1 call" not in words(html)  # no rollup knows
-    assert html.count('class="chip"') == len(FILTERS)
-    for off in FILTERS:
-        left = urlencode({"range": "30d", "group": group} | {k: v for k, v in FILTERS.items() if k != off})
+    assert html.count('class="chip"') == len(filters)
+    for off in filters:
+        left = urlencode({"range": "30d", "group": group} | {k: v for k, v in filters.items() if k != off})
         assert f'href="?{left}#usage"'.replace("&", "&amp;") in html, off
 
 
@@ -215,6 +197,49 @@ def test_who_is_not_of_the_org_is_not_named(read: Read, acme: Organization, mall
     assert "Mallory" not in read("usage", member=str(mallory.pk))
     assert "One member" in read("usage", member=str(mallory.pk))
     assert "Alice" in read("usage", member=str(alice.pk))
+
+
+def test_the_form_offers_the_runs_there_are_and_keeps_one_that_captured_nothing(
+    read: Read, acme: Organization, alice: User, catalog: None
+) -> None:
+    mix(acme)
+    there = Reservation.objects.get(org=acme.pk).run
+    other = start(acme, alice, "hunter.email_finder", rows=5, cap=3)
+    html = read("usage", filters="1", range="30d", run=str(other.id))
+    assert f'<option value="{other.id}" selected>{other.name}</option>' in html
+    assert f'<option value="{there}">' in html
+
+
+def test_by_run_each_leads_to_its_own_page(read: Read, acme: Organization, alice: User, catalog: None) -> None:
+    run = start(acme, alice, "hunter.email_finder", rows=5, cap=3)
+    answer(run, 2)
+    html = read("usage", range="30d", group="run")
+    assert f'<a href="/orgs/acme/runs/{run.id}/" data-series="{run.id}">' in html
+    assert f"{run.name} 2 2 100.0% 100.0% 1 new All 2 2" in words(html)
+
+
+@pytest.mark.parametrize("filters", [{}, {"provider": "hunter"}])
+@pytest.mark.parametrize("measure", ["credits", "calls"])
+def test_of_many_runs_ten_are_named_and_the_others_are_one(
+    read: Read, acme: Organization, measure: str, filters: dict[str, str]
+) -> None:
+    give(acme, 1000)
+    for n in range(1, 21):
+        spend(acme, 1, calls=n)
+    html = read("usage", range="30d", group="run", measure=measure, all="1", **filters)
+    assert html.count('class="spark"') == 10
+    assert '<a href="/orgs/acme/runs/"><i class="key s0"></i>10 others</a>' in html
+    assert "10 others 55 55 26.2% 100.0%" in words(html)
+    assert "All 210 210" in words(html)
+    assert '"name":"15 others"' in unescape(html)  # in the chart five have a colour
+
+
+def test_eleven_runs_are_all_named(read: Read, acme: Organization) -> None:
+    for _ in range(11):
+        spend(acme)
+    html = read("usage", range="30d", group="run")
+    assert html.count('class="spark"') == 11
+    assert "others" not in words(html)
 
 
 def test_one_run_is_found_by_its_id(read: Read, acme: Organization) -> None:
