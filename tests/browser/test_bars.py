@@ -212,3 +212,15 @@ def test_every_page_keeps_within_the_bars(
         visitor = Visitor(window(who))
         broken += [each for address in addresses for each in visitor.broken(address)]
     assert broken == []
+
+
+def test_the_watch_sees_what_moves_and_what_is_forbidden(window: Open, complaints: list[str]) -> None:
+    visitor = Visitor(window())
+    assert list(visitor.broken("/accounts/login/")) == []
+    visitor.page.evaluate("document.querySelector('main').insertAdjacentHTML('beforebegin', '<h1>Late<br>news</h1>')")
+    visitor.page.evaluate("document.body.insertAdjacentHTML('beforeend', '<p style=\"color: red\">Inline</p>')")
+    seen = visitor.page.evaluate(AT_REST)
+    assert seen["shift"] > 0.01
+    assert seen["violations"] == ["style-src-attr"]
+    assert len(complaints) == 1
+    complaints.clear()
