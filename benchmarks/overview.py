@@ -73,7 +73,7 @@ def serve(
 
 type Asked = tuple[str, dict[str, str], dict[str, str]]  # address, query, headers
 FEED = {"HX-Request": "true", "HX-Target": "charges"}
-GROUPS = ("tool", "kind", "member", "mode", "outcome")  # by provider is how the page comes
+GROUPS = ("tool", "kind", "run", "member", "mode", "outcome")  # by provider is how the page comes
 PAGES = (
     "page, this cycle",
     "page, 30 days",

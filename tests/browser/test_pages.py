@@ -124,7 +124,10 @@ def test_a_kind_of_rows_is_found_by_its_tab_and_back_leads_back(window: Open, al
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_the_door_has_nothing_for_axe_to_find(window: Open, theme: str) -> None:
     page = window(color_scheme=theme)
-    for address in ("/accounts/login/", "/accounts/signup/", "/accounts/password/reset/", "/accounts/inactive/"):
+    for address in (
+        *("/accounts/login/", "/accounts/signup/", "/accounts/password/reset/", "/accounts/inactive/"),
+        *("/api/docs", "/api/docs/start_run"),
+    ):
         page.goto(address)
         assert faults(page) == [], address
 

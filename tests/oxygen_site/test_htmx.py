@@ -75,6 +75,17 @@ def test_htmx_at_the_login_wall_is_sent_to_the_login_page_and_back_to_where_it_w
 
 
 @pytest.mark.django_db
+def test_a_page_goes_out_compressed_to_whoever_can_read_that(client: Client) -> None:
+    plain = client.get("/accounts/login/")
+    small = client.get("/accounts/login/", headers={"accept_encoding": "br, gzip"})
+
+    assert "Content-Encoding" not in plain
+    assert small["Content-Encoding"] == "gzip"
+    assert len(small.content) < len(plain.content) / 2
+    assert "Accept-Encoding" in small["Vary"]
+
+
+@pytest.mark.django_db
 def test_the_policy_allows_no_inline_script_or_style(client: Client) -> None:
     policy = client.get("/accounts/login/")["Content-Security-Policy"]
 
