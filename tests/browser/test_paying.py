@@ -39,6 +39,7 @@ def clerk(site: str, local: Sandbox) -> Iterator[None]:
         STRIPE_WEBHOOK_SECRETS=SECRET,
         STRIPE_API_BASE=local.url,
         STRIPE_ALLOW_SANDBOX="true",
+        OXYGEN_RESCUE_SECONDS="2",  # so often it looks for what it was not woken for, as behind another job's lock
     ):
         yield
 
