@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -63,10 +63,15 @@ class Tree:
                 found.append(int(folder.name))
         return found
 
-    def until(self, what: str) -> None:
+    def children(self) -> set[int]:
+        pid = self.process.pid
+        return set(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
+
+    def until(self, what: str, old: Collection[int] = ()) -> None:
         conditions: dict[str, Callable[[], bool]] = {
             "serving": lambda: self.answers() and bool(self.processes("manage.py work")),
             "gone": lambda: not self.processes(),
+            "renewed": lambda: len(self.children().difference(old)) == len(old),
             "caught up": lambda: read(self.data, "SELECT ahead > '2 days' FROM ledger.clock_offset") == [(True,)],
         }
         deadline = time.monotonic() + 120
@@ -95,10 +100,11 @@ def up(data: Path, *arguments: str) -> Iterator[Tree]:
 
 def test_what_is_killed_comes_back_and_told_to_stop_all_drain_and_leave_no_process_behind(data: Path) -> None:
     with up(data) as tree:
-        for name in ("manage.py work", "gunicorn", "postgres -D"):
-            eldest = min(tree.processes(name))
-            os.kill(eldest, signal.SIGKILL)
-        time.sleep(0.5)
+        parts = tree.children()
+        assert len(parts) == 3
+        for part in parts:
+            os.kill(part, signal.SIGKILL)
+        tree.until("renewed", parts)
         tree.until("serving")
 
         tree.process.send_signal(signal.SIGINT)
