@@ -95,6 +95,9 @@ def _signed_in(admins: int) -> list[str]:
 
 async def _all(site: str, cookies: list[str], walks: int) -> list[Asked]:
     asked: list[Asked] = []
+    begun = [Admin(site, cookie, n, []) for n, cookie in enumerate(cookies)]  # so that no process answers its first
+    await asyncio.gather(*(admin.ask(0, "overview", f"{HOME}/billing/") for admin in begun))
+    await asyncio.gather(*(admin.http.aclose() for admin in begun))
     async with asyncio.TaskGroup() as group:
         for n, cookie in enumerate(cookies):
             group.create_task(Admin(site, cookie, n, asked).walk(walks))

@@ -167,4 +167,4 @@ def _bars(rounds: list[Round], sizes: tuple[int, ...], pages: list[Page], most: 
             )
             yield Bar(f"{told}, queries", queries, least=1, most=1)
             yield Bar(f"{told}, time", seconds, most=None if page.grows else 1.25)
-        yield Bar(f"{told}, of it in the database", in_database)
+        yield Bar(f"{told}, database alone", in_database)

@@ -104,6 +104,9 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    # Pages and files, as they are sent. Form tokens are masked anew each time, and Django pads what it compresses, so
+    # that its length tells nobody what stands in it.
+    "django.middleware.gzip.GZipMiddleware",
     "oxygen_site.logs.request_line",
     "oxygen_site.api.problems",
     "django.middleware.csp.ContentSecurityPolicyMiddleware",
