@@ -103,7 +103,7 @@ def answers(port: int, child: "subprocess.Popen[bytes]", seconds: float) -> None
             if attempt.connect_ex(("127.0.0.1", port)) == 0:
                 return
         time.sleep(0.1)
-    sys.exit(f"Nothing answers on port {port} after {seconds:g} seconds.")
+    sys.exit(f"Nothing answers on port {port}, {seconds:g} seconds long or because it ended.")
 
 
 def processor_seconds(server: postgres.Server) -> float:

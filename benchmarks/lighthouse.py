@@ -154,7 +154,7 @@ def look(command: list[str], browser: BrowserContext, port: int, url: str, form:
     at = report["finalDisplayedUrl"]
     if at != url or seen.weight.elements < LEAST_ELEMENTS:
         sys.exit(f"Lighthouse was sent to {url} and saw {at}, a page of {seen.weight.elements:.0f} elements.")
-    for name in MARKS:
+    for name in MARKS[1:]:
         _tell(report, name)
     return seen
 
@@ -220,9 +220,7 @@ def _items(audit: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _tell(report: dict[str, Any], category: str) -> None:
-    """Say what costs a mark other than the speed."""
-    if category == "performance":
-        return
+    """Say what costs a mark."""
     for each in report["categories"][category]["auditRefs"]:
         audit = report["audits"][each["id"]]
         if each["weight"] and audit["score"] is not None and audit["score"] < 1:
