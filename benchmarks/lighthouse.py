@@ -52,7 +52,7 @@ OTHERS = {  # Alice's too; where a selector is given, what it finds there
     "holds": ("/orgs/acme/billing/holds/", "", 1800),
     "statement": ("/orgs/acme/billing/statement/", "", 900),
     "invoices": ("/orgs/acme/billing/invoices/", "", 1800),
-    "a run": ("/orgs/acme/runs/", "a[href*='/runs/01']", 1800),
+    "a run": ("/orgs/acme/runs/", "#list tr:last-child a", 1800),
     "new run": ("/orgs/acme/runs/new/", "", 900),
     "own accounts": ("/orgs/acme/runs/accounts/", "", 900),
     "subscribe": ("/orgs/acme/subscribe/", "", 900),
