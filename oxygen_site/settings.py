@@ -104,6 +104,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    # docs/decisions/0015
     "django.middleware.gzip.GZipMiddleware",
     "oxygen_site.logs.request_line",
     "oxygen_site.api.problems",
