@@ -88,9 +88,10 @@ def usage(used: Breakdown) -> StackedChart:
     bars = [Bar(bucket.key, bucket.label(zone), bucket.name(zone)) for bucket in span.buckets]
     stacks: list[Stack] = [(group.series, group.key, group.measured) for group in used.groups if group.series]
     rest = [group for group in used.groups if not group.series and group.sum]
+    count = sum(group.count for group in rest)
     if rest:
         sums = [sum(values, Decimal(0)) for values in zip(*(group.measured for group in rest), strict=True)]
-        stacks.append((0, rest[0].key if len(rest) == 1 else f"{len(rest)} others", sums))
+        stacks.append((0, rest[0].key if count == 1 else f"{count} others", sums))
     return _stacked(bars, stacks, span.is_open, DRILLS.get(span.unit, "first last"))
 
 

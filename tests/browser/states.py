@@ -248,6 +248,7 @@ DOOR = (
     State("Invitation, for somebody else", "Alice", "/join/{invitation}/", "Sign out and go on"),
     State("Invitation that is over", "", "/join/nothing/", "This invitation is over", 410),
     State("API", "", "/api/docs", "The JSON API"),
+    State("API, an operation", "", "/api/docs/start_run", "Start"),
     State("Not allowed", "Bob", f"{ACME}/billing/settings/", "Not allowed", 403),
     State("Not found", "Alice", "/orgs/nobody/billing/", "Not found", 404),
     State("Made no sense", "Alice", f"/orgs/?{'a=1&' * 1001}", "That made no sense", 400),
