@@ -21,7 +21,7 @@ from benchmarks.sizes import Page, compare, serve
 
 SIZES = (300_000, 1_000_000, 10_000_000)
 CROWDED = 1_000_000
-GROUPS = ("tool", "kind", "member", "mode", "outcome")  # by provider is how the page comes
+GROUPS = ("tool", "kind", "run", "member", "mode", "outcome")  # by provider is how the page comes
 CHARGES, LIST = "charges", "list"
 
 

@@ -63,7 +63,8 @@ class OverviewFilter(forms.Form):
     def clean(self) -> dict[str, Any]:
         sent: dict[str, Any] = self.cleaned_data
         defaults = {"range": "cycle", "group": "provider", "measure": "credits"}
-        return sent | {name: sent.get(name) or value for name, value in defaults.items()}
+        sent |= {name: sent.get(name) or value for name, value in defaults.items()}
+        return sent | {"all": sent["all"] and sent["group"] != "run"}  # of runs there may be any number
 
     def clean_hour(self) -> datetime | None:
         hour: datetime | None = self.cleaned_data["hour"]

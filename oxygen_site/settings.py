@@ -104,8 +104,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
-    # Pages and files, as they are sent. Form tokens are masked anew each time, and Django pads what it compresses, so
-    # that its length tells nobody what stands in it.
+    # docs/decisions/0015
     "django.middleware.gzip.GZipMiddleware",
     "oxygen_site.logs.request_line",
     "oxygen_site.api.problems",
