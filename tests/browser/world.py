@@ -22,6 +22,7 @@ from oxygen_site.transactions import intention
 from runs import accounts, dispatch, lifecycle, standing
 from runs.management.commands.sync_catalog import CATALOG
 from runs.models import Provider, Run, WorkflowTemplate
+from runs.providers.outcomes import Outcome
 from tests.billing.moves import Credits, adjust, attempt
 from tests.billing.payments.conftest import URLS, another_card, hear, pass_time, subscribed
 from tests.browser.conftest import driven
@@ -137,7 +138,7 @@ def _months(stripe: Sandbox, acme: Organization, late: Organization, alice: User
             use(acme, (alice, bob)[day % 2], *calls)
     hear(late)
     jobs.expire_due()
-    intention(lambda: adjust(acme.pk, "12.5", reason="Goodwill after a slow day at a provider"))
+    intention(lambda: adjust(acme.pk, "12.5", reason="The same voucher was entered twice"))
     subscribed(stripe, acme, alice, "growth")
     quoted = changes.quote(acme, alice, "starter", "month", PlanChange.When.RENEWAL)
     changes.confirm(acme, alice, quoted.pk)
@@ -183,8 +184,8 @@ def _runs(acme: Organization, alice: User, providers: Providers) -> dict[str, st
     return {name: str(run.id) for name, run in (runs | {"live": live}).items()}
 
 
-def _found(credits: Credits) -> dispatch.Outcome:
-    return dispatch.Outcome("succeeded", Decimal(credits), "Answered.", {"email": "ada@example.com"})
+def _found(credits: Credits) -> Outcome:
+    return Outcome("succeeded", Decimal(credits), "Answered.", {"email": "ada@example.com"})
 
 
 def _corners(acme: Organization, alice: User, mallory: User, harbor: Agency, harriet: User) -> dict[str, str]:
@@ -202,7 +203,7 @@ def _corners(acme: Organization, alice: User, mallory: User, harbor: Agency, har
 
 def _names(harbor: Agency, alice: User) -> dict[str, str]:
     """What is long, written from right to left, very small, very large or very much."""
-    places = {}
+    places: dict[str, str] = {}
     long, arabic, small, many = (
         orgs.create(name, "Europe/Berlin", owner=alice, agency=agency)
         for name, agency in ((LONG, harbor), (ARABIC, harbor), ("Small and Large", None), ("Sixty Providers", None))
