@@ -13,7 +13,7 @@ from oxygen_site.transactions import intention
 from tests.billing.moves import open_run
 from tests.billing.test_overview import spend
 from tests.browser.conftest import Open
-from tests.browser.test_pages import faults
+from tests.browser.test_pages import LOOKS, faults
 from tests.conftest import give
 
 
@@ -30,8 +30,7 @@ def clients(harbor: Agency) -> Agency:
     return harbor
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize(("theme", "width"), LOOKS)
 def test_the_board_has_nothing_for_axe_to_find(
     window: Open, harriet: User, clients: Agency, theme: str, width: int
 ) -> None:
