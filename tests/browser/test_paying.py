@@ -5,7 +5,7 @@ clean books: the fixture `shop` looks.
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
@@ -15,9 +15,8 @@ from billing import books, orgs, plans
 from billing.models import Organization, StripeEvent, User
 from oxygen_site.clock import clock
 from tests.billing.payments.conftest import SECRET, subscribed
-from tests.browser.buying import FINISH, INVOICES, PLAN, SWITCH, Buyer, live_until, settle
+from tests.browser.buying import FINISH, PLAN, SWITCH, Buyer, live_until, settle
 from tests.browser.conftest import Open, working
-from tests.browser.test_pages import faults
 from tests.effort import SOAK
 from tests.sandbox.stripe.local import Sandbox
 
@@ -271,46 +270,3 @@ def test_invoices_have_their_document_and_lead_to_the_portal_and_back(customer: 
     settle(customer.local)
     page.goto(PLAN)
     customer.see("mastercard 4444")
-
-
-# In make test in one look: what the looks differ in is asked of each page once, in test_pages.
-LOOKS = [("dark", 390), *([("light", 1280), ("dark", 1280), ("light", 390)] if SOAK else [])]
-
-
-def test_no_state_of_the_pages_has_anything_for_axe_to_find(
-    buyer: Buyer, window: Open, acme: Organization, alice: User
-) -> None:
-    pages = [window(alice, color_scheme=theme, viewport={"width": width, "height": 900}) for theme, width in LOOKS]
-
-    def look(address: str, says: str, act: Callable[[Buyer], object] | None = None) -> None:
-        for page in pages:
-            page.goto(address)
-            eyes = Buyer(page, True, buyer.local)
-            if act:
-                act(eyes)
-            eyes.see(says)
-            assert faults(page) == [], says
-            assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), says
-
-    settle(buyer.local)
-    look(PLAN, "You are on Free", lambda eyes: eyes.tick("Growth", "Subscribe to Growth"))
-    subscribed(buyer.local, acme, alice, "growth")
-    settle(buyer.local)
-    look(PLAN, "Growth to Scale", Buyer.see_upgrade)
-    look(INVOICES, "Paid")
-    buyer.page.goto(PLAN)
-    buyer.schedule("Starter")
-    look(PLAN, "Until then nothing changes.")
-    buyer.local.order("settings", fail_next_payments=["card_declined"] * 2)
-    buyer.upgrade()
-    buyer.await_outcome("The payment is not finished")
-    look(buyer.page.url, "The payment is not finished")
-    look(PLAN, "It waits for its payment")
-    buyer.page.goto(PLAN)
-    buyer.press("Drop it")
-    buyer.gone("Growth to Scale")
-    standing = plans.subscription(acme)
-    assert standing
-    live_until(buyer.local, standing.period_end + timedelta(hours=2))
-    look(PLAN, "The payment of Growth failed.")
-    look(INVOICES, "To pay")
