@@ -152,6 +152,7 @@ def exit_code(arguments: Sequence[str]) -> int:
         main(arguments)
     except SystemExit as left:
         return int(left.code or 0)
+    return 0
 
 
 @contextlib.contextmanager
