@@ -108,9 +108,6 @@ MOVES: dict[str, Callable[[Run], Any]] = {
     "a charge in vain": lambda run: settle(run, IN_VAIN),
     "an answer that cost nothing": lambda run: settle(run, FOUND._replace(outcome="no_result", cost=0)),
     "a call of which nobody knows": lambda run: dispatch.unanswered(run, me := uuid4(), dispatch.claim(run, me, 1)[0]),
-    "a late answer": lambda run: dispatch.settle(
-        run, uuid4(), [dispatch.Answer(dispatch.claim(run, uuid4(), 1)[0], FOUND, 9)]
-    ),
     "a pause": lambda run: lifecycle.pause(run, by=run.member),
     "a cancel": lambda run: lifecycle.cancel(run, by=run.member),
 }
@@ -125,6 +122,15 @@ def test_whatever_moves_a_run_makes_it_another_version(acme: Organization, alice
     assert standing.versions(acme.pk, run.id) == before
     MOVES[move](run)
     assert standing.versions(acme.pk, run.id) != before
+
+
+def test_an_answer_that_came_too_late_makes_it_another_version_too(run: Run, acme: Organization) -> None:
+    me = uuid4()
+    answers = [dispatch.Answer(call, FOUND, 9) for call in dispatch.claim(run, me, 1)]
+    dispatch.settle(run, me, answers)
+    before = standing.versions(acme.pk)
+    dispatch.settle(run, me, answers)
+    assert standing.versions(acme.pk) != before
 
 
 def test_what_moves_the_balance_alone_is_told_too(acme: Organization, alice: User, run: Run) -> None:
