@@ -6,7 +6,7 @@ PORT ?= 8000
 WORKERS ?= 3
 FIXED = $(or $(SEED),2026)
 
-.PHONY: demo test soak stripe-cli bench lint lock clean chromium jq
+.PHONY: demo test soak stripe-cli screenshots bench lighthouse lint lock clean chromium jq
 
 demo: .venv/.server
 	exec $(PYTHON_IN) manage.py up --demo --port $(PORT)
@@ -22,9 +22,17 @@ soak: .venv/.dev chromium jq
 stripe-cli: .venv/.dev
 	$(PYTHON_IN) -m pytest -n 2 tests/billing/payments/stripe_cli.py
 
+# Pictures of every page and state on contact sheets in .data/screenshots, to be looked at. LOOK=dark-390 takes one kind.
+screenshots: .venv/.dev chromium
+	$(PYTHON_IN) -m pytest -q -p no:randomly $(if $(LOOK),-k $(LOOK)) tests/browser/screenshots.py
+
 # Prints each figure beside its bar, and writes nothing: figures to quote go into docs/scaling.md by hand, from a quiet machine.
 bench: .venv/.dev
-	@failed=0; for bars in settle overview ledger_page agency engine api_settle start_up; do $(PYTHON_IN) -m benchmarks.$$bars || failed=1; done; exit $$failed
+	@failed=0; for bars in settle pages engine api_settle start_up; do $(PYTHON_IN) -m benchmarks.$$bars || failed=1; done; exit $$failed
+
+# Google's Lighthouse, fetched from npm for the run, looks at three pages of a demo of its own. By itself, on a quiet machine.
+lighthouse: .venv/.dev chromium
+	$(PYTHON_IN) -m benchmarks.lighthouse
 
 lint: .venv/.dev
 	$(PYTHON_IN) -m ruff check

@@ -1,12 +1,9 @@
-"""Does the agency board stay as fast while its clients' history grows? `python -m benchmarks.agency`, or `--quick`.
+"""One agency of 300 clients, with 1 and 10 million entries among them, and its board. For pages.py.
 
-One agency of 300 clients, with 1 and 10 million entries among them: each client 90 days, four runs, one of them paused
-in the end, and 24 tools and outcomes a day, at any size. Timed as the overview is (overview.py): the real views, by
-turns, and only answers of the same round are divided.
+Each client has lived 90 days, with four runs, one of them paused in the end, and 24 tools and outcomes a day, at any
+size.
 """
 
-import argparse
-import sys
 from collections.abc import Iterator
 from datetime import UTC, timedelta
 from functools import partial
@@ -14,12 +11,12 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from benchmarks import cluster
-from benchmarks.overview import Asked, compare, serve
+from benchmarks.sizes import Page, serve
 
 CLIENTS, RUNS = 300, 4
 SIZES = (1_000_000, 10_000_000)
 QUICK, FEW = (100_000, 300_000), 30  # as many entries a client, of a tenth of the clients
-PAGES = ("board", "by name, third page", "search", "usage alone")
+QUERIES = 12  # the most the board may ask
 
 
 def size(pipe: Connection, url: str, entries: int) -> None:
@@ -107,26 +104,9 @@ def flaws(entries: int, clients: int) -> list[str]:
     return found + [f"usage: {day}" for day in days[:-1] if day["rows"] != clients * RUNS * 6]
 
 
-def pages(agency: Any) -> Iterator[tuple[str, Asked]]:
-    def alone(fragment: str) -> dict[str, str]:
-        return {"HX-Request": "true", "HX-Target": fragment}
-
-    asked: list[Asked] = [
-        ("/agency/", {}, {}),
-        ("/agency/", {"sort": "name", "page": "3"}, {}),
-        ("/agency/", {"q": "client 12"}, alone("clients")),
-        ("/agency/", {}, alone("usage")),
-    ]
-    yield from zip(PAGES, asked, strict=True)
-
-
-def main(arguments: list[str]) -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.agency", description=__doc__)
-    parser.add_argument(
-        "--quick", action="store_true", help="a tenth of the clients and their entries: a look, not a figure to quote"
-    )
-    return compare("agency", size, PAGES, QUICK if parser.parse_args(arguments).quick else SIZES)
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+def pages(agency: Any, client: Any) -> Iterator[Page]:
+    yield Page("board", "/agency/")
+    yield Page("board by name, third page", "/agency/", {"sort": "name", "page": "3"})
+    yield Page("board, search", "/agency/", {"q": "client 12"}, "clients")
+    yield Page("board, usage alone", "/agency/", fragment="usage")
+    yield Page("board, its file", "/agency/clients.csv")

@@ -6,15 +6,12 @@ the same rows: an attempt, the end of its item, an entry, two lines of usage. Th
 holds are taken, and batches made, before the clock starts. At the end the books must be clean.
 """
 
-import argparse
 import json
 import os
-import socket
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from decimal import Decimal
 from multiprocessing.connection import Connection
 from statistics import median
@@ -22,9 +19,8 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from benchmarks import cluster
-from benchmarks.bars import Bar, judge, ratios
+from benchmarks.bars import Bar, is_quick, judge, ratios
 from benchmarks.engine import TOOL, People, process
-from oxygen_site import postgres
 
 CLIENTS = 8
 BATCH = 500
@@ -129,29 +125,7 @@ def rate(pipes: list[Connection], side: str, run: UUID, owner: UUID, calls: Call
     return ITEMS / (time.monotonic() - began)
 
 
-# ---------------------------------------------------------------- the web server
-
-
-@contextmanager
-def web_server() -> Iterator[str]:
-    """Let gunicorn serve the API as docs/operations.md starts it, with the pool of production."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "gunicorn", "oxygen_site.wsgi", f"--bind=127.0.0.1:{port}"]
-    command += ["--worker-class=gthread", "--workers=2", "--threads=4", "--no-control-socket", "--log-level=error"]
-    environment = os.environ | {"OXYGEN_ENV": "demo", "OXYGEN_API_CALLS_PER_MINUTE": str(10**9)}
-    child = subprocess.Popen(command, cwd=postgres.CLONE, env=environment, stdout=subprocess.DEVNULL)
-    try:
-        for _ in range(200):
-            with socket.socket() as try_it:
-                if try_it.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            time.sleep(0.1)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        child.terminate()
-        child.wait(30)
+# ---------------------------------------------------------------- both sides
 
 
 def settling(people: People, rounds: int) -> Iterator[Bar]:
@@ -160,7 +134,7 @@ def settling(people: People, rounds: int) -> Iterator[Bar]:
     table = people.table(ITEMS)
     _, secret = keys.make(people.acme, people.alice, "A plane", ["read", "run"])
     taken: dict[str, list[float]] = {API: [], DISPATCH: []}
-    with web_server() as url, ExitStack() as stack:
+    with cluster.web_server(OXYGEN_API_CALLS_PER_MINUTE=str(10**9)) as url, ExitStack() as stack:
         pipes = [stack.enter_context(process(client, url, secret)) for _ in range(CLIENTS)]
         for n in range(-1, rounds):
             for side in (API, DISPATCH)[:: 1 if n % 2 else -1]:
@@ -173,9 +147,7 @@ def settling(people: People, rounds: int) -> Iterator[Bar]:
 
 
 def main(arguments: list[str]) -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.api_settle", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="3 rounds: a look, no figure")
-    quick = parser.parse_args(arguments).quick
+    quick = is_quick("api_settle", __doc__, "3 rounds", arguments)
     with cluster.durable("api-settle") as server:
         cluster.speak_to(cluster.migrated(server, "api_settle"))
         os.environ["OXYGEN_LEASE_SECONDS"] = "3600"

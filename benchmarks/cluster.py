@@ -6,8 +6,10 @@ refused, whoever turned it off.
 
 import contextlib
 import os
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -57,6 +59,51 @@ def speak_to(url: str) -> None:
 
 def _environment(url: str) -> dict[str, str]:
     return os.environ | {"DJANGO_SETTINGS_MODULE": "oxygen_site.settings", "OXYGEN_ENV": "test", "DATABASE_URL": url}
+
+
+def megabytes(url: str) -> int:
+    """Say how much of the disk a database takes."""
+    with psycopg.connect(url) as connection:
+        said = connection.execute("SELECT pg_database_size(current_database()) / 1000000").fetchone()
+    assert said
+    return int(said[0])
+
+
+@contextlib.contextmanager
+def web_server(**settings: str) -> Iterator[str]:
+    """Serve what this process speaks to as `manage.py up` and docs/operations.md do, on a free port; its address."""
+    from oxygen_site.management.commands.up import GUNICORN
+
+    environment = os.environ | {"OXYGEN_ENV": "demo"} | settings
+    collect = [sys.executable, "manage.py", "collectstatic", "--noinput", "--verbosity=0"]
+    subprocess.run(collect, cwd=postgres.CLONE, env=environment, check=True)
+    port = free_port()
+    command = [sys.executable, "-m", "gunicorn", "oxygen_site.wsgi", f"--bind=127.0.0.1:{port}", *GUNICORN]
+    nowhere = subprocess.DEVNULL  # else a line a request
+    child = subprocess.Popen(command, cwd=postgres.CLONE, env=environment, stdout=nowhere, stderr=nowhere)
+    try:
+        answers(port, child, seconds=20)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        child.terminate()
+        child.wait(30)
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+    return port
+
+
+def answers(port: int, child: "subprocess.Popen[bytes]", seconds: float) -> None:
+    """Wait until a child listens on a port."""
+    deadline = time.monotonic() + seconds
+    while child.poll() is None and time.monotonic() < deadline:
+        with socket.socket() as attempt:
+            if attempt.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.1)
+    sys.exit(f"Nothing answers on port {port}, {seconds:g} seconds long or because it ended.")
 
 
 def processor_seconds(server: postgres.Server) -> float:

@@ -6,7 +6,6 @@ figures of one round are divided. Then a run of 200,000 rows beside one of 2,000
 100,000. The provider is one that costs nothing (provider.py). At the end the books must be clean.
 """
 
-import argparse
 import asyncio
 import multiprocessing
 import os
@@ -27,7 +26,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from benchmarks import cluster
-from benchmarks.bars import Bar, judge, ratios
+from benchmarks.bars import Bar, is_quick, judge, ratios
 from benchmarks.provider import provider
 from oxygen_site import postgres
 
@@ -342,9 +341,7 @@ def wait_for(run: Any, status: str) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.engine", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="3 rounds, a tenth of the rows: a look, no figure")
-    quick = parser.parse_args(arguments).quick
+    quick = is_quick("engine", __doc__, "3 rounds, a tenth of the rows", arguments)
     with cluster.durable("engine") as server:
         cluster.speak_to(cluster.migrated(server, "engine"))
         from django.db import connection

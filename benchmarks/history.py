@@ -1,6 +1,6 @@
 """One org's history in a chosen size, always of the same shape: 90 days, 600 runs of 4 kinds by 20 members.
 
-For the overview's benchmark. Every day has every run and all 24 tools of 12 providers, managed and on own accounts,
+For pages.py. Every day has every run and all 24 tools of 12 providers, managed and on own accounts,
 with 3 outcomes: so both usage rollups have as many rows at 300 thousand entries as at 10 million. Credits move
 through the ledger's verbs in business time, but for the settles, which are written in sets. Only history grows with the
 size: open runs stay as few and as small.
@@ -9,17 +9,18 @@ size: open runs stay as few and as small.
 from collections.abc import Iterable
 from datetime import timedelta
 from decimal import Decimal
-from io import BytesIO
+from io import BytesIO, StringIO
 from itertools import batched
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+from django.core.management import call_command
 from django.db import connection
 from django.db.models import Count
 
-from billing import books, ledger, orgs
-from billing.models import Entry, Organization, Role, UsageByRun, UsageByTool, User
+from billing import books, keys, ledger, orgs
+from billing.models import Entry, Invoice, Organization, Role, UsageByRun, UsageByTool, User
 from oxygen_site.clock import advance, begin, catch_up, clock, new_id
 from oxygen_site.transactions import intention
 from runs import lifecycle
@@ -31,6 +32,7 @@ RUNS, MEMBERS, TOOLS = 600, 20, 24
 KINDS = ("column", "enrichment", "workflow", "import")
 CELLS = TOOLS * 2 * 3  # of a day
 OPEN, OPEN_ROWS = 3, 300
+INVOICES, KEYS = 80, 20
 MAXIMUM = Decimal(2)
 ACTOR = "system:benchmark"
 
@@ -59,6 +61,7 @@ def seed(entries: int) -> tuple[Organization, User]:
         run = lifecycle.create(table, column, cap=MAXIMUM * OPEN_ROWS // OPEN, by=owner, limit=OPEN_ROWS // OPEN)
         if n:
             lifecycle.pause(run, by=owner)
+    _furnish(org, owner)
     with connection.cursor() as cursor:
         cursor.execute("VACUUM ANALYZE")
     return org, owner
@@ -77,6 +80,19 @@ def flaws(entries: int) -> list[str]:
         # The org's midnight cuts the first and the last day.
         found += [f"{rollup.__name__}: {day}" for day in days[1:-1] if day["rows"] != rows]
     return found
+
+
+def _furnish(org: Organization, owner: User) -> None:
+    """What other pages list, as much at any size: plans on sale, two pages of invoices, a ring of keys."""
+    call_command("sync_plans", stdout=StringIO())
+    at = clock()
+    facts = {"reading": 1, "status": Invoice.Status.PAID, "total": 24900, "amount_paid": 24900, "amount_due": 0}
+    Invoice.objects.bulk_create(
+        Invoice(stripe_id=f"in_{n}", org=org, number=f"{n:04}", what="Growth", created_at=at, currency="eur", **facts)
+        for n in range(INVOICES)
+    )
+    for n in range(KEYS):
+        keys.make(org, owner, f"Key {n}", ["read", "run"])
 
 
 def _catalog(org: Organization) -> tuple[Table, Column]:

@@ -5,7 +5,6 @@ The other is the bare limit (limit.sql), driven by pgbench. Both are taken in sl
 durable server, every kind once a round; only slices of one round are divided. At the end the books must be clean.
 """
 
-import argparse
 import gc
 import math
 import multiprocessing
@@ -28,7 +27,7 @@ from typing import Any, NamedTuple
 import psycopg
 
 from benchmarks import cluster
-from benchmarks.bars import Bar, judge, ratios
+from benchmarks.bars import Bar, is_quick, judge, ratios
 from oxygen_site import postgres
 
 HERE = Path(__file__).parent
@@ -304,9 +303,7 @@ def bars(rounds: list[dict[Side, Slice]], statements: list[float]) -> Iterator[B
 
 
 def main(arguments: list[str]) -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.settle", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="5 rounds instead of 21: a look, not a figure to quote")
-    rounds = 5 if parser.parse_args(arguments).quick else ROUNDS
+    rounds = 5 if is_quick("settle", __doc__, "5 rounds instead of 21", arguments) else ROUNDS
     with cluster.durable("settle") as server:
         url = cluster.migrated(server, "settle")
         cluster.speak_to(url)

@@ -14,9 +14,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from benchmarks.bars import Bar, judge, ratios
+from benchmarks.bars import Bar, is_quick, judge, ratios
 
-ROUNDS = 10 if "--quick" in sys.argv else 40
+ROUNDS = 40
 OXYGEN = [sys.executable, "-m", "oxygen_cli"]
 BALANCE = json.dumps({"data": {"available": 100, "reserved": 0, "captured": 0}}).encode()
 
@@ -48,7 +48,8 @@ def cpu(command: list[str], env: dict[str, str]) -> float:
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
-def main() -> int:
+def main(arguments: list[str]) -> int:
+    times = 10 if is_quick("start_up", __doc__, "10 rounds instead of 40", arguments) else ROUNDS
     with served() as url:
         env = os.environ | {"OXYGEN_API_URL": url, "OXYGEN_API_KEY": "a-key"}
         commands = {
@@ -59,7 +60,7 @@ def main() -> int:
         }
         for command in commands.values():
             cpu(command, env)
-        rounds = [{name: cpu(command, env) for name, command in commands.items()} for _ in range(ROUNDS)]
+        rounds = [{name: cpu(command, env) for name, command in commands.items()} for _ in range(times)]
     base = [each["client"] for each in rounds]
 
     def bar(name: str, side: str) -> Bar:
@@ -70,4 +71,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -7,7 +7,7 @@ from decimal import Decimal
 from itertools import takewhile
 from uuid import UUID
 
-from django.db.models import Sum
+from django.db.models import FETCH_RAISE, Sum
 
 from billing import books, charts, plans, runway, usage
 from billing.models import Entry, Grant, Organization, UsageByTool
@@ -114,8 +114,9 @@ def read(org: Organization, now: datetime) -> Balance:
     since, following, today = (at.astimezone(org.tz).date() for at in (*standing.month, now))
     earlier = plans.month_before(org, standing.subscription, standing.month[0])[0].astimezone(org.tz).date()
     month, before = _captured(org, since, earlier, today)
-    grants = Grant.objects.filter(org=org.pk, open=True).order_by("expires_at", "effective_at", "key")[:MOST_GRANTS]
-    open_grants, pace, refill = list(grants), usage.pace(org, today), standing.next_refill(now)
+    grants = Grant.objects.filter(org=org.pk, open=True).order_by("expires_at", "effective_at", "key")
+    open_grants = list(grants.fetch_mode(FETCH_RAISE)[:MOST_GRANTS])
+    pace, refill = usage.pace(org, today), standing.next_refill(now)
     return Balance(
         standing=standing,
         tie_out=tie_out,

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import cached_property
 from typing import Any
+from uuid import UUID
 
 from billing import usage
 from billing.models import Organization
@@ -19,6 +20,7 @@ GROUPS = {
     "provider": "Provider",
     "tool": "Tool",
     "kind": "Run kind",
+    "run": "Run",
     "member": "Member",
     "mode": "Account",
     "outcome": "Outcome",
@@ -71,12 +73,16 @@ class Figures:
 
 @dataclass(frozen=True)
 class Group(Figures):
-    """One provider's, tool's, member's … part. `series` is its colour: 1 to 5 by rank, 0 for the rest."""
+    """One provider's, tool's, member's … part. `series` is its colour: 1 to 5 by rank, 0 for the rest.
+
+    Of an org's many runs those that led are groups of their own; the rest of them is one, of `count`, with no key.
+    """
 
     key: str
     series: int
     share: Decimal
     bar: Decimal  # beside the largest
+    count: int = 1
 
 
 @dataclass(frozen=True)
@@ -94,7 +100,11 @@ class Breakdown:
     @property
     def others(self) -> list[Group]:
         """What is one row unless all are asked for. One alone is no others."""
-        return self.groups[SHOWN:] if len(self.groups) > SHOWN + 1 else []
+        return self.groups[SHOWN:] if sum(group.count for group in self.groups) > SHOWN + 1 else []
+
+    @property
+    def others_count(self) -> int:
+        return sum(group.count for group in self.others)
 
     @property
     def named(self) -> list[Group]:
@@ -127,25 +137,32 @@ class Breakdown:
         return [self.total.sum, *self.total.measured]
 
     @property
+    def runs(self) -> list[UUID]:
+        """The groups that are runs."""
+        return [UUID(group.key) for group in self.groups if group.key] if self.by == "run" else []
+
+    @property
     def keys(self) -> list[str]:
         return [group.key for group in self.groups]
 
 
 def read(org: Organization, span: Span, wanted: Wanted, by: str = "provider", measure: str = "credits") -> Breakdown:
     """Read a span's usage in groups. Two queries of the rollups, four where a rollup does not tell who failed before
-    billing; what no rollup holds costs eight at most.
+    billing; what no rollup holds costs eight at most. By run it is two more, to name those that led.
     """
-    by_day_instead = False
+    by_day_instead, runs, further = False, None, 0
     try:
-        found = usage.cells(org, span, wanted, by)
+        if by == "run":
+            runs, further = usage.leading(org, span, wanted, measure, SHOWN)
+        found = usage.cells(org, span, wanted, by, runs=runs)
     except TooMany as many:
         if span.unit != "hour" or _crosses(by, wanted):
             return Breakdown(span, by, measure, [], _nothing(span), too_many=many.calls)
         span, by_day_instead = replace(span, hours=False), True
-        found = usage.cells(org, span, wanted, by)
-    earlier = _earlier(org, span, wanted, by, measure)
-    refused = usage.refused(org, span, wanted, by) if _is_silent(found) else None
-    groups = _ranked(_grouped(found, len(span.buckets), measure, earlier, refused))
+        found = usage.cells(org, span, wanted, by, runs=runs)
+    earlier = _earlier(org, span, wanted, by, measure, runs)
+    refused = usage.refused(org, span, wanted, by, runs) if _is_silent(found) else None
+    groups = _ranked(_grouped(found, len(span.buckets), measure, earlier, refused), further)
     total = _together(groups, len(span.buckets))
     if earlier is not None:
         total = replace(total, earlier=sum(earlier.values(), ZERO))
@@ -160,9 +177,11 @@ def _is_silent(found: list[Cell]) -> bool:
     return any(cell.refused is None for cell in found)
 
 
-def _earlier(org: Organization, span: Span, wanted: Wanted, by: str, measure: str) -> dict[Any, Decimal] | None:
+def _earlier(
+    org: Organization, span: Span, wanted: Wanted, by: str, measure: str, runs: list[UUID] | None
+) -> dict[Any, Decimal] | None:
     try:
-        before = usage.cells(org, span.before, wanted, by, whole=True)
+        before = usage.cells(org, span.before, wanted, by, whole=True, runs=runs)
     except TooMany:
         return None
     return {cell.group: Decimal(getattr(cell, measure)) for cell in before}
@@ -197,13 +216,13 @@ def _grouped(
 
 def _text(key: Any) -> str:
     """Write a group as the page's URL says it."""
-    return {True: "byok", False: "managed"}[key] if isinstance(key, bool) else str(key)
+    return {True: "byok", False: "managed", None: ""}[key] if key is None or isinstance(key, bool) else str(key)
 
 
-def _ranked(groups: dict[str, Figures]) -> list[Group]:
-    ranked = sorted(groups, key=lambda key: (-groups[key].sum, -groups[key].calls, key))
+def _ranked(groups: dict[str, Figures], further: int) -> list[Group]:
+    ranked = sorted(groups, key=lambda key: (not key, -groups[key].sum, -groups[key].calls, key))
     total = sum((figures.sum for figures in groups.values()), ZERO)
-    most = max((figures.sum for figures in groups.values()), default=ZERO)
+    most = max((figures.sum for key, figures in groups.items() if key), default=ZERO)
 
     def part(of: Figures, whole: Decimal) -> Decimal:
         return of.sum / whole if whole else ZERO
@@ -215,6 +234,7 @@ def _ranked(groups: dict[str, Figures]) -> list[Group]:
             series=rank if rank <= COLOURS and groups[key].sum else 0,
             share=part(groups[key], total),
             bar=part(groups[key], most),
+            count=1 if key else further,
         )
         for rank, key in enumerate(ranked, 1)
     ]

@@ -20,6 +20,7 @@ from billing.templatetags.credits import credits, places
 HEIGHT, SLOT, BAR = 226, 100, 72  # of the plot, of one slot and of its bar, in the units of the plot's viewBox
 TOP, BOTTOM, LEFT = 8, 26, 44  # the plot within the chart, in pixels; app.css says the same
 TICKS = 4
+SHORT = ((9, 9, "B"), (6, 6, "M"), (5, 3, "K"))  # from which power of ten on, in which
 SHIFT = Decimal("0.5")
 DRILLS = {"day": "day", "hour": "hour"}  # the page's parameters that a bar sets; of longer ones it is their days
 A_SECOND = timedelta(seconds=1)
@@ -28,6 +29,7 @@ A_SECOND = timedelta(seconds=1)
 @dataclass(frozen=True)
 class Tick:
     value: Decimal
+    text: str
     y: int
 
     @property
@@ -54,7 +56,6 @@ class Series:
 class Chart:
     figure: dict[str, Any]
     width: int
-    decimals: int  # of the ticks
     ticks: list[Tick]
     labels: list[Label]
 
@@ -87,9 +88,10 @@ def usage(used: Breakdown) -> StackedChart:
     bars = [Bar(bucket.key, bucket.label(zone), bucket.name(zone)) for bucket in span.buckets]
     stacks: list[Stack] = [(group.series, group.key, group.measured) for group in used.groups if group.series]
     rest = [group for group in used.groups if not group.series and group.sum]
+    count = sum(group.count for group in rest)
     if rest:
         sums = [sum(values, Decimal(0)) for values in zip(*(group.measured for group in rest), strict=True)]
-        stacks.append((0, rest[0].key if len(rest) == 1 else f"{len(rest)} others", sums))
+        stacks.append((0, rest[0].key if count == 1 else f"{count} others", sums))
     return _stacked(bars, stacks, span.is_open, DRILLS.get(span.unit, "first last"))
 
 
@@ -339,23 +341,30 @@ def _series(stacks: list[Stack], top: Decimal, is_open: bool) -> list[Series]:
 
 
 def _labelled(count: int) -> list[int]:
-    """At most seven bars get a label: evenly apart, counted back from the last but one."""
-    every = -(-count // 7)
+    """At most six bars get a label, or seven of seven: evenly apart, counted back from the last but one."""
+    every = 1 if count <= 7 else -(-count // 6)
     return list(range(count - 1 if count <= 7 else count - 2, -1, -every))[::-1]
+
+
+def _short(value: Decimal, values: list[Decimal]) -> str:
+    """Write a tick in the room beside the plot: from 100,000 on in thousands, millions or billions, as exact."""
+    power, sign = next(((power, sign) for least, power, sign in SHORT if values[-1] >= 10**least), (0, ""))
+    scaled = [each.scaleb(-power) for each in values]
+    return credits(value.scaleb(-power), places(scaled)) + (sign if value else "")
 
 
 def _axes(bars: Sequence[Bar], labelled: list[int], values: list[Decimal]) -> dict[str, Any]:
     return {
         "width": SLOT * len(bars),
-        "decimals": places(values),
-        "ticks": [Tick(value, TOP + HEIGHT - int(value * HEIGHT / values[-1])) for value in values],
+        "ticks": [
+            Tick(value, _short(value, values), TOP + HEIGHT - int(value * HEIGHT / values[-1])) for value in values
+        ],
         "labels": [Label(bars[n].label, (Decimal(n) + SHIFT) / len(bars)) for n in labelled],
     }
 
 
 def _layout(bars: Sequence[Bar], labelled: list[int], values: list[Decimal], meta: dict[str, Any]) -> dict[str, Any]:
     """A plain dict: graph_objects would take 25 ms to say the same. A test has them check every key of it."""
-    decimals = places(values)
     return {
         "meta": meta,
         "margin": {"l": LEFT, "r": 0, "t": TOP, "b": BOTTOM, "pad": 0},
@@ -380,7 +389,7 @@ def _layout(bars: Sequence[Bar], labelled: list[int], values: list[Decimal], met
             "type": "linear",
             "range": [values[0], values[-1]],
             "tickvals": values,
-            "ticktext": [credits(value, decimals) for value in values],
+            "ticktext": [_short(value, values) for value in values],
             "gridcolor": "var(--chart-grid)",
             "zeroline": False,
             "fixedrange": True,

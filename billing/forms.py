@@ -5,11 +5,10 @@ from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
-from zoneinfo import available_timezones
 
 from django import forms
 
-from billing import agencies, breakdown, charges, invoices, keyring, plans, spans, usage
+from billing import agencies, breakdown, charges, invoices, keyring, orgs, plans, spans, usage
 from billing.models import AutoTopUp, Entry, Organization, Pack, PlanChange, Role, Scope
 from billing.offers import Choice
 from billing.statements import Place
@@ -64,7 +63,8 @@ class OverviewFilter(forms.Form):
     def clean(self) -> dict[str, Any]:
         sent: dict[str, Any] = self.cleaned_data
         defaults = {"range": "cycle", "group": "provider", "measure": "credits"}
-        return sent | {name: sent.get(name) or value for name, value in defaults.items()}
+        sent |= {name: sent.get(name) or value for name, value in defaults.items()}
+        return sent | {"all": sent["all"] and sent["group"] != "run"}  # of runs there may be any number
 
     def clean_hour(self) -> datetime | None:
         hour: datetime | None = self.cleaned_data["hour"]
@@ -124,8 +124,7 @@ class NameForm(forms.Form):
 
 class ZoneForm(forms.Form):
     zone = forms.ChoiceField(
-        # "localtime" is whatever this machine is set to, which the database does not know.
-        choices=[(zone, zone) for zone in sorted(available_timezones() - {"localtime"})],
+        choices=[(zone, zone) for zone in sorted(orgs.ZONES)],
         initial="UTC",
         label="Time zone",
         help_text="Days on the billing page begin at midnight there.",

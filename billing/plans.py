@@ -125,9 +125,9 @@ def free() -> Plan | None:
 
 def on_sale() -> QuerySet[Plan]:
     """Read the plans on sale, cheapest first, with their prices. Two queries."""
-    return Plan.objects.filter(on_sale=True).prefetch_related("prices")
+    return Plan.objects.filter(on_sale=True).prefetch_related("prices").fetch_mode(FETCH_RAISE)
 
 
 def packs() -> QuerySet[Pack]:
     """Read the packs on sale, smallest first, with their prices. One query."""
-    return Pack.objects.filter(on_sale=True, price__isnull=False).select_related("price")
+    return Pack.objects.filter(on_sale=True, price__isnull=False).select_related("price").fetch_mode(FETCH_RAISE)

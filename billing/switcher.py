@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import dataclass
 from decimal import Decimal
 
-from django.db.models import Case, IntegerField, When
+from django.db.models import FETCH_RAISE, Case, IntegerField, When
 from django.db.models.functions import Lower
 from django.urls import reverse
 
@@ -57,12 +57,12 @@ def find(user: User, text: str, shown: int = SHOWN) -> Found:
         default=2,
         output_field=IntegerField(),
     )
-    orgs = list(matches.order_by(best_first, Lower("name"), "slug")[:shown])
+    orgs = list(matches.order_by(best_first, Lower("name"), "slug").fetch_mode(FETCH_RAISE)[:shown])
     ids = [org.pk for org in orgs]
     available = dict(Account.objects.filter(org__in=ids).values_list("org", "available"))
     paused = Counter(Reservation.objects.filter(org__in=ids, closed_at=None, paused=True).values_list("org", flat=True))
     lines = [Line(org, available.get(org.pk, Decimal(0)), paused[org.pk]) for org in orgs]
-    return Found(lines, max(0, matches.count() - shown) if len(orgs) == shown else 0)
+    return Found(lines, matches.count() - len(orgs))
 
 
 @dataclass(frozen=True)

@@ -5,14 +5,14 @@ shown, not the history behind them. Only what no rollup holds, hours, and filter
 is read from the entries, by (org, at), and only where no more than `MOST_CALLS` settled: else `TooMany`.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Count, Q, Sum
+from django.db.models import Case, Count, F, Q, Sum, When
 
 from billing.models import Organization, Reservation, UsageByRun, UsageByTool, User
 from billing.spans import MOST_DAYS, Span, span
@@ -21,6 +21,7 @@ from oxygen_site.transactions import Refused
 
 MOST_CALLS = 50_000  # read one by one
 MOST_RUNS = 1000  # named of a sum by run
+OFFERED = 50  # runs to filter by
 ZERO = Decimal(0)
 # What may be summed by, and the column of the rollup that holds it.
 OF_TOOLS = {"provider": "provider", "tool": "tool", "mode": "byok", "outcome": "outcome"}
@@ -46,7 +47,10 @@ class TooMany(Exception):
 
 @dataclass(frozen=True)
 class Cell:
-    """The calls of one group in one bucket. `refused`: failed before billing; None where no rollup holds it."""
+    """The calls of one group in one bucket. `refused`: failed before billing; None where no rollup holds it.
+
+    Of runs that are not told apart the group is None.
+    """
 
     group: Any
     bucket: int
@@ -56,23 +60,42 @@ class Cell:
     refused: int | None = None
 
 
-def cells(org: Organization, span: Span, wanted: Wanted, by: str, *, whole: bool = False) -> list[Cell]:
+def cells(
+    org: Organization, span: Span, wanted: Wanted, by: str, *, whole: bool = False, runs: list[UUID] | None = None
+) -> list[Cell]:
     """Sum what is wanted by group and bucket, or of the `whole` span as one. One query of a rollup, three of entries.
 
-    Raises TooMany.
+    By run, `runs` are told apart, and all others are one group. Raises TooMany.
     """
     by_hour = span.unit == "hour" and not whole
     of_tools, of_runs = by in OF_TOOLS or wanted.of_tools, by in OF_RUNS or wanted.of_runs
     if by_hour or (of_tools and of_runs):
-        return _of_entries(org, span, wanted, by, whole)
+        return _of_entries(org, span, wanted, by, whole, runs)
     kept = _kept(org, span, wanted, by_runs=bool(of_runs))
-    column = {**OF_TOOLS, **OF_RUNS}[by]
-    keys = [column] if whole else [column, "day"]
-    rows = kept.values_list(*keys).annotate(**_sums(kept.model)).order_by()
+    column = F({**OF_TOOLS, **OF_RUNS}[by]) if runs is None else Case(When(run__in=runs, then=F("run")))
+    keys = ["of_group"] if whole else ["of_group", "day"]
+    rows = kept.annotate(of_group=column).values_list(*keys).annotate(**_sums(kept.model)).order_by()
     if whole:
         return [Cell(group, 0, *figures) for group, *figures in rows]
     places = _places(span)
     return [Cell(group, places[day], *figures) for group, day, *figures in rows]
+
+
+def leading(org: Organization, span: Span, wanted: Wanted, measure: str, most: int) -> tuple[list[UUID], int]:
+    """Name the runs with the most credits or calls, the most first, and count the further ones. One is never left.
+
+    Two queries of the rollup, three of entries. Raises TooMany.
+    """
+    if wanted.of_tools:
+        found = _of_entries(org, span, wanted, "run", whole=True)
+        ranked = sorted(found, key=lambda cell: (-getattr(cell, measure), -cell.calls, cell.group))
+        runs, further = [cell.group for cell in ranked[: most + 2]], len(ranked) - most
+    else:
+        kept = _kept(org, span, wanted, by_runs=True)
+        sums = kept.values_list("run").annotate(of_what=Sum(measure), of_calls=Sum("calls"))
+        runs = [run for run, *_ in sums.order_by("-of_what", "-of_calls", "run")[: most + 2]]
+        further = kept.aggregate(runs=Count("run", distinct=True))["runs"] - most
+    return (runs[:most], further) if len(runs) > most + 1 else (runs, 0)
 
 
 def count(org: Organization, span: Span, wanted: Wanted = ALL) -> int | None:
@@ -82,10 +105,12 @@ def count(org: Organization, span: Span, wanted: Wanted = ALL) -> int | None:
     return _kept(org, span, wanted, by_runs=bool(wanted.of_runs)).aggregate(calls=Sum("calls", default=0))["calls"]
 
 
-def refused(org: Organization, span: Span, wanted: Wanted, by: str) -> dict[Any, int] | None:
+def refused(
+    org: Organization, span: Span, wanted: Wanted, by: str, runs: list[UUID] | None = None
+) -> dict[Any, int] | None:
     """Count the calls that failed before billing by run, member or run kind; None where too many calls settled."""
     try:
-        found = _of_entries(org, span, replace(wanted, outcome="failed_before_billing"), by, whole=True)
+        found = _of_entries(org, span, replace(wanted, outcome="failed_before_billing"), by, whole=True, runs=runs)
     except TooMany:
         return None
     return {cell.group: cell.calls for cell in found}
@@ -114,7 +139,9 @@ def _places(span: Span) -> dict[date, int]:
     }
 
 
-def _of_entries(org: Organization, span: Span, wanted: Wanted, by: str, whole: bool) -> list[Cell]:
+def _of_entries(
+    org: Organization, span: Span, wanted: Wanted, by: str, whole: bool, runs: list[UUID] | None = None
+) -> list[Cell]:
     settled = count(org, span, Wanted(run=wanted.run)) or 0
     if settled > MOST_CALLS:
         raise TooMany(settled)
@@ -134,15 +161,19 @@ def _of_entries(org: Organization, span: Span, wanted: Wanted, by: str, whole: b
         .order_by()
     )
     found = [Cell(group, n - 1, *figures) for group, n, *figures in rows]
-    return found if by in OF_TOOLS or by == "run" else _by_facts_of_runs(org, found, OF_RUNS[by])
+    if by in OF_TOOLS:
+        return found
+    if by == "run":
+        return found if runs is None else _regrouped(found, lambda run: run if run in runs else None)
+    reservations = Reservation.objects.filter(org=org.pk, run__in={cell.group for cell in found})
+    facts = dict(reservations.values_list("run", OF_RUNS[by]))
+    return _regrouped(found, lambda run: facts[run])
 
 
-def _by_facts_of_runs(org: Organization, found: list[Cell], column: str) -> list[Cell]:
-    runs = Reservation.objects.filter(org=org.pk, run__in={cell.group for cell in found})
-    facts = dict(runs.values_list("run", column))
+def _regrouped(found: list[Cell], group_of: Callable[[UUID], Any]) -> list[Cell]:
     sums: dict[tuple[Any, int], Cell] = {}
     for cell in found:
-        key = facts[cell.group], cell.bucket
+        key = group_of(cell.group), cell.bucket
         there = sums.get(key, Cell(*key, ZERO, 0, 0, 0))
         sums[key] = Cell(
             *key,
@@ -159,24 +190,27 @@ def _by_facts_of_runs(org: Organization, found: list[Cell], column: str) -> list
 
 @dataclass(frozen=True)
 class Choices:
-    """What calls of a span can be told apart by. Members with their names."""
+    """What calls of a span can be told apart by. Members with their names; of runs those that captured most."""
 
     providers: list[str]
     tools: list[str]
+    runs: list[UUID]
     kinds: list[str]
     members: list[tuple[str, str]]
 
 
 def choices(org: Organization, span: Span) -> Choices:
-    """Read what there is to filter by in a span. Three queries."""
+    """Read what there is to filter by in a span. Four queries."""
     of_tools, of_runs = (_kept(org, span, ALL, by_runs=by_runs).order_by() for by_runs in (False, True))
     tools = sorted(of_tools.values_list("provider", "tool").distinct())
-    runs = of_runs.values_list("run_kind", "member").distinct()
-    kinds, ids = {kind for kind, _ in runs}, {member for _, member in runs}
+    most = of_runs.values_list("run").annotate(of_credits=Sum("credits")).order_by("-of_credits", "-run")[:OFFERED]
+    told = of_runs.values_list("run_kind", "member").distinct()
+    kinds, ids = {kind for kind, _ in told}, {member for _, member in told}
     named = sorted((name, str(id)) for id, name in members(ids).items())
     return Choices(
         providers=list(dict.fromkeys(provider for provider, _ in tools)),
         tools=[tool for _, tool in tools],
+        runs=[run for run, _ in most],
         kinds=sorted(kinds),
         members=[(id, name) for name, id in named],
     )

@@ -104,6 +104,8 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    # docs/decisions/0015
+    "django.middleware.gzip.GZipMiddleware",
     "oxygen_site.logs.request_line",
     "oxygen_site.api.problems",
     "django.middleware.csp.ContentSecurityPolicyMiddleware",

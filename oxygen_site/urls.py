@@ -5,7 +5,7 @@ from django.urls import include, path
 
 from billing.api import routers as billing_operations
 from oxygen_site.api import api
-from oxygen_site.api.manual import docs
+from oxygen_site.api.manual import docs, operation
 from oxygen_site.demo import sandbox
 from oxygen_site.health import healthz, readyz
 from oxygen_site.metrics import metrics
@@ -20,6 +20,7 @@ urlpatterns = [
     path("metrics", metrics, name="metrics"),
     path("", include("billing.urls")),
     path("api/docs", docs, name="api_docs"),
+    path("api/docs/<slug:name>", operation, name="api_operation"),
     path("api/v1/", api.urls),
     path("orgs/<slug:slug>/runs/", include("runs.urls")),
     path("accounts/", include("allauth.account.urls")),

@@ -6,10 +6,13 @@ is never shown again, and leaves this house in one place only, the header of a c
 
 import re
 from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 from cryptography.fernet import Fernet, InvalidToken
 from django.conf import settings
+from django.db.models import FETCH_RAISE
 
 from billing.models import Organization
 from oxygen_site.clock import clock
@@ -18,6 +21,23 @@ from runs.models import Integration, Mode, Provider, Run
 from runs.providers import limits
 
 CREDENTIAL = re.compile(r"[\x21-\x7e]{8,400}")  # what fits into a header
+
+
+@dataclass(frozen=True)
+class AccountLine:
+    """A provider, and since when the org's own account at it is connected; its credential is nowhere to be read."""
+
+    provider: Provider
+    connected_at: datetime | None
+
+
+def listed(org: Organization) -> list[AccountLine]:
+    """Every provider with the org's own account: first those that have no other way. Two queries."""
+    connected = Integration.objects.filter(org=org, credential__isnull=False)
+    since = dict(connected.values_list("provider", "connected_at"))
+    providers = Provider.objects.all().fetch_mode(FETCH_RAISE)
+    ordered = sorted(providers, key=lambda provider: provider.may_be_managed)
+    return [AccountLine(provider, since.get(provider.pk)) for provider in ordered]
 
 
 def connect(org: Organization, provider: Provider, credential: str) -> Integration:

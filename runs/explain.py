@@ -114,7 +114,7 @@ def _paused(card: RunCard, limits: list[Bound]) -> Explanation:
         return _blocked("cap_reached", card.why, limits, Action("Continue with a new cap", line, _page(run)))
     resume = Action("Resume it", f"oxygen table-runs resume {run.id}", _page(run))
     if run.pause_reason == Run.PauseReason.PROVIDER_UNAVAILABLE:
-        names = " and ".join(queries.unavailable(run)) or "Its provider"
+        names = " and ".join(providers.unavailable(run)) or "Its provider"
         sentence = f"{names} did not answer several times in a row. It goes on by itself once there is an answer."
         return _blocked("provider_unavailable", sentence, limits, replace(resume, label="Ask at once"))
     return _blocked("paused", "It is paused, and has room to go on.", limits, resume)

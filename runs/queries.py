@@ -20,9 +20,8 @@ from django.shortcuts import get_object_or_404
 from billing.models import Entry, Organization, Reservation
 from runs.cascade import ZERO, plain
 from runs.estimates import PLACES
-from runs.models import Attempt, Integration, Item, Provider, Run
+from runs.models import Attempt, Item, Run
 from runs.models.runs import NOT_CHARGED, OUTCOMES
-from runs.providers import limits
 
 PAGE = 50
 IN_VAIN = ("failed_after_billing", "unknown")  # the outcomes of which a person wants to see every row
@@ -161,14 +160,6 @@ class ItemizedReceipt:
 
 
 @dataclass(frozen=True)
-class AccountLine:
-    """A provider, and since when the org's own account at it is connected; its credential is nowhere to be read."""
-
-    provider: Provider
-    connected_at: datetime | None
-
-
-@dataclass(frozen=True)
 class RunsPage:
     cards: list[RunCard]
     next: UUID | None  # `before` of the following page
@@ -242,22 +233,6 @@ class ItemsPage:
     @property
     def column(self) -> list[Decimal]:
         return [call.credits for line in self.lines for call in line.attempts if call.credits is not None]
-
-
-def accounts(org: Organization) -> list[AccountLine]:
-    """Every provider with the org's own account: first those that have no other way. Two queries."""
-    connected = Integration.objects.filter(org=org, credential__isnull=False)
-    since = dict(connected.values_list("provider", "connected_at"))
-    providers = sorted(Provider.objects.all(), key=lambda provider: provider.may_be_managed)
-    return [AccountLine(provider, since.get(provider.pk)) for provider in providers]
-
-
-def unavailable(run: Run) -> list[str]:
-    """Name those of a run's providers that are left alone because they failed. One query."""
-    failing = Q()
-    for provider, account in limits.accounts(run).items():
-        failing |= Q(limits__provider=provider, limits__account=account)
-    return list(Provider.objects.filter(failing, limits__open_until__isnull=False).values_list("name", flat=True))
 
 
 def attention(org: Organization) -> list[RunCard]:

@@ -158,7 +158,7 @@ def accounts(request: OrgRequest) -> HttpResponse:
 def _accounts(request: OrgRequest, refused: Provider | None = None, refusal: Refused | None = None) -> HttpResponse:
     context = {
         "section": "runs",
-        "accounts": queries.accounts(request.org),
+        "accounts": own_accounts.listed(request.org),
         "refused": refused,
         "refusal": refusal,
     }

@@ -81,7 +81,9 @@ OF_AN_AGENCY = {
     *("billing:agency", "billing:agency_csv"),
     *("billing:agency_keys", "billing:agency_revoke_key", "billing:agency_rotate_key"),
 }
-ANYBODY = {"billing:theme", "billing:join", "healthz", "readyz", "api_docs"}  # an invitation's link is its own gate
+ANYBODY = {  # an invitation's link is its own gate
+    *("billing:theme", "billing:join", "healthz", "readyz", "api_docs", "api_operation"),
+}
 WITH_THE_TOKEN = {"metrics"}
 SIGNED_BY_STRIPE = {"billing:stripe_webhook"}
 OWNERS_ALONE = {"cancel_subscription", "members"}

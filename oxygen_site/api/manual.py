@@ -1,13 +1,15 @@
-"""`/api/docs`: the API's description of itself, as a page for people. It has no script, and nothing that is not served.
+"""`/api/docs`: the API's description of itself, as pages for people: all operations on one, each on a page of its own.
 
-What it says is read off the same description that scripts read, so it cannot say anything else.
+They need no script, and have nothing that is not served. What they say is read off the same description that scripts
+read, so they cannot say anything else.
 """
 
 import re
 from collections.abc import Iterator
+from functools import cache
 from typing import Any, NamedTuple
 
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.views.decorators.http import require_safe
 
 from oxygen_site.api.version1 import api
@@ -16,7 +18,7 @@ from oxygen_site.htmx import page
 type Json = dict[str, Any]
 
 DEEPEST = 4
-EVERYWHERE = {"Oxygen-Organization", "Idempotency-Key"}  # said once, at the head of the page
+EVERYWHERE = {"Oxygen-Organization", "Idempotency-Key"}  # said once, on the page of all operations
 NAMED: dict[Any, str] = {"date-time": "instant", "uuid": "id"}
 CODE = re.compile(r"(`[^`]+`)")
 
@@ -42,29 +44,45 @@ class Described(NamedTuple):
     parameters: list[Field]
     body: list[Field]
     answers: list[tuple[str, list[Field]]]
-    example: str
+    refusals: list[tuple[str, str]]  # statuses, and what they are called
 
 
 @require_safe
 def docs(request: HttpRequest) -> HttpResponse:
+    return page(request, "api/docs.html", {"groups": _groups(), "about": api.description})
+
+
+@require_safe
+def operation(request: HttpRequest, name: str) -> HttpResponse:
+    for tag, operations in _groups().items():
+        for each in operations:
+            if each.id == name:
+                base = request.build_absolute_uri("/").rstrip("/")
+                context = {"tag": tag, "beside": operations, "operation": each, "example": _example(base, each)}
+                return page(request, "api/operation.html", context)
+    raise Http404("The API has no such operation.")
+
+
+@cache
+def _groups() -> dict[str, list[Described]]:
+    """Describe every operation, by tag. They are the same as long as the process lives."""
     spec = api.get_openapi_schema()
     groups: dict[str, list[Described]] = {}
     for path, methods in spec["paths"].items():
-        for method, operation in methods.items():
-            described = _described(spec, request.build_absolute_uri("/").rstrip("/"), method.upper(), path, operation)
-            groups.setdefault(operation["tags"][0], []).append(described)
-    return page(request, "api/docs.html", {"groups": groups, "about": api.description})
+        for method, described in methods.items():
+            groups.setdefault(described["tags"][0], []).append(_described(spec, method.upper(), path, described))
+    return groups
 
 
-def _described(spec: Json, base: str, method: str, path: str, operation: Json) -> Described:
+def _described(spec: Json, method: str, path: str, operation: Json) -> Described:
     taken = operation["parameters"]
     names = {each["name"] for each in taken}
     contents = operation.get("requestBody", {}).get("content", {})
     body = next((kind["schema"] for kind in contents.values()), None)
     answers = [
-        (status, list(_fields(spec, next(iter(answer["content"].values()))["schema"])))
+        (str(status), list(_fields(spec, next(iter(answer["content"].values()))["schema"])))
         for status, answer in operation["responses"].items()
-        if int(status) < 400 and answer.get("content")
+        if status < 400 and answer.get("content")
     ]
     return Described(
         id=operation["operationId"],
@@ -81,16 +99,20 @@ def _described(spec: Json, base: str, method: str, path: str, operation: Json) -
         ],
         body=list(_fields(spec, body)) if body else [],
         answers=answers,
-        example=_example(base, method, path, "Idempotency-Key" in names, bool(body)),
+        refusals=[
+            (str(status), answer["description"])
+            for status, answer in sorted(operation["responses"].items())
+            if status >= 400
+        ],
     )
 
 
-def _example(base: str, method: str, path: str, once: bool, body: bool) -> str:
-    lines = [f"curl{'' if method == 'GET' else f' -X {method}'} {base}{path}"]
+def _example(base: str, of: Described) -> str:
+    lines = [f"curl{'' if of.method == 'GET' else f' -X {of.method}'} {base}{of.path}"]
     lines.append('  -H "Authorization: Bearer $OXYGEN_API_KEY"')
-    if once:
+    if of.once:
         lines.append('  -H "Idempotency-Key: $(uuidgen)"')
-    if body:
+    if of.body:
         lines.append("  -H 'Content-Type: application/json' -d '{…}'")
     return " \\\n".join(lines)
 

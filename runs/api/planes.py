@@ -31,6 +31,7 @@ from oxygen_site.api import (
 )
 from oxygen_site.transactions import Refused, one_snapshot
 from runs import lifecycle, planes, queries
+from runs.api.shapes import Outcome, RunStatus
 from runs.cascade import TRIES, place
 from runs.models import Run
 from runs.planes import LONGEST, MOST, Said, Verdict
@@ -41,18 +42,6 @@ type Named = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 type Ref = Annotated[str, StringConstraints(max_length=120)]
 type UpToMost = Annotated[int, Field(ge=1, le=MOST), WHOLE]
 type Seconds = Annotated[int, Field(ge=1, le=LONGEST), WHOLE]
-type Outcome = Literal["succeeded", "no_result", "failed_before_billing", "failed_after_billing", "unknown"]
-type Status = Literal[
-    "awaiting_approval",
-    "queued",
-    "running",
-    "paused",
-    "cancelling",
-    "cancelled",
-    "succeeded",
-    "completed_with_errors",
-    "failed",
-]
 
 
 # ------------------------------------------------------------------ a reservation
@@ -97,7 +86,7 @@ class ReservationShown(Shown):
 
     id: UUID
     name: str
-    status: Status
+    status: RunStatus
     pause_reason: Literal["cap_reached", "provider_unavailable", "by_user"] | None
     tools: list[ToolFrozen]
     items: ItemsOfReservation

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID
 
 from django.conf import settings
+from django.db.models import Q
 
 from oxygen_site.sql import array, query
 from oxygen_site.transactions import intention
-from runs.models import Limit, Run
+from runs.models import Limit, Provider, Run
 from runs.models.limits import OXYGENS
 from runs.providers.outcomes import Health
 
@@ -57,6 +58,14 @@ def down(run: Run) -> timedelta | None:
     """Say for how long some account of a run is left alone, or None where all may be called. One query."""
     (seconds,) = query(DOWN, **named(run))[0]
     return None if seconds is None else timedelta(seconds=seconds)
+
+
+def unavailable(run: Run) -> list[str]:
+    """Name those of a run's providers that are left alone because they failed. One query."""
+    failing = Q()
+    for provider, account in accounts(run).items():
+        failing |= Q(limits__provider=provider, limits__account=account)
+    return list(Provider.objects.filter(failing, limits__open_until__isnull=False).values_list("name", flat=True))
 
 
 # ------------------------------------------------------------------ leave to call

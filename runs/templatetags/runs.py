@@ -15,9 +15,10 @@ from billing.models import Account, Entry, Reservation
 from runs import queries
 from runs.cascade import ZERO
 from runs.models import Item, Provider, Run
+from runs.providers import limits
 
 register = template.Library()
-SHOWN = 12
+SHOWN = 5  # of a page with much besides
 
 
 @register.inclusion_tag("runs/_attention.html", takes_context=True)
@@ -38,11 +39,12 @@ def attention(context: Any, refusal: Any = None, refused: Run | None = None) -> 
 def attended(cards: list[queries.RunCard]) -> dict[str, Any]:
     """Part the cards in those that wait for a person and those at work; `seen` tells a poll whether that changed."""
     waiting, live = ([card for card in cards if card.run.is_live is at_work] for at_work in (False, True))
+    shown = waiting[:SHOWN], live[: max(1, SHOWN - len(waiting))]
     return {
-        "waiting": waiting[:SHOWN],
-        "live": live[:SHOWN],
-        "asked": any(card.can_approve for card in waiting[:SHOWN]),
-        "more": len(waiting[SHOWN:]) + len(live[SHOWN:]),
+        "waiting": shown[0],
+        "live": shown[1],
+        "asked": any(card.can_approve for card in shown[0]),
+        "more": len(cards) - len(shown[0]) - len(shown[1]),
         "waiting_count": len(waiting),
         "seen": "-".join(f"{card.run.id.hex[-6:]}{card.run.status[:2]}" for card in cards[: 2 * SHOWN]),
     }
@@ -76,7 +78,7 @@ def planned(available: Decimal, run: Run) -> dict[str, Any]:
 @register.simple_tag
 def unavailable(run: Run) -> list[str]:
     """Name the providers a run waits for. One query."""
-    return queries.unavailable(run)
+    return limits.unavailable(run)
 
 
 @register.simple_tag
@@ -128,6 +130,14 @@ def named(names: Mapping[str, str], provider: str) -> str:
 def runs_of(context: Any, entries: Iterable[Entry], asked: UUID | None = None) -> dict[UUID, Run]:
     """Read the runs that these entries belong to, by id, and one asked for. One query."""
     return _named_runs(context, {entry.source for entry in entries} | ({asked} if asked else set()))
+
+
+@register.simple_tag(takes_context=True)
+def run_names(context: Any, ids: Iterable[UUID], asked: UUID | None = None) -> dict[str, str]:
+    """Read what runs are called, by id, in their order; first one that is asked for. One query."""
+    wanted = dict.fromkeys([*([asked] if asked else []), *ids])
+    found = _named_runs(context, set(wanted))
+    return {str(id): found[id].name if id in found else "A run" for id in wanted}
 
 
 def _named_runs(context: Any, ids: set[UUID]) -> dict[UUID, Run]:

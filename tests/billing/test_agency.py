@@ -2,7 +2,6 @@
 
 import csv
 import re
-from collections.abc import Callable
 from datetime import timedelta
 from decimal import Decimal
 from io import StringIO
@@ -18,27 +17,18 @@ from billing.views.agency import PAGE
 from billing.wanted import Wanted
 from oxygen_site import clock
 from tests.billing.moves import attempt, open_run, settle
+from tests.billing.reading import Read, reader
 from tests.billing.test_api import FREE, GROWTH, SCALE, plan, price, subscribed
 from tests.billing.test_overview import spend, words
 from tests.conftest import give
 
 pytestmark = pytest.mark.django_db
 
-type Read = Callable[..., str]
-
 
 @pytest.fixture
 def read(client: Browser, harriet: User, harbor: Agency) -> Read:
     """Read Harbor's board as Harriet, whole or the fragment that htmx asks for."""
-    client.force_login(harriet)
-
-    def html(fragment: str = "", status: int = 200, **query: Any) -> str:
-        headers = {"HX-Request": "true", "HX-Target": fragment} if fragment else {}
-        answer = client.get("/agency/", query, headers=headers)
-        assert answer.status_code == status
-        return answer.content.decode()
-
-    return html
+    return reader(client, harriet, "/agency/")
 
 
 @pytest.fixture

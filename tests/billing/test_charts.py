@@ -86,6 +86,22 @@ def test_the_scale_has_about_four_round_steps(most: str, step: str, top: str) ->
     assert charts.scale(Decimal(most)) == (Decimal(step), Decimal(top))
 
 
+@pytest.mark.parametrize(
+    ("most", "ticks"),
+    [
+        ("0.0001", ["0.00000", "0.00005", "0.00010"]),
+        ("80000", ["0", "20,000", "40,000", "60,000", "80,000"]),
+        ("400000", ["0", "100K", "200K", "300K", "400K"]),
+        ("1234567.0002", ["0.0", "0.5M", "1.0M", "1.5M"]),
+        ("98765431.9998", ["0", "50M", "100M"]),
+    ],
+)
+def test_ticks_have_room_beside_the_plot(most: str, ticks: list[str]) -> None:
+    chart = charts.usage(usage([Decimal(most)]))
+    assert [tick.text for tick in chart.ticks] == ticks
+    assert chart.figure["layout"]["yaxis"]["ticktext"] == ticks
+
+
 @given(CREDITS.filter(bool))
 def test_the_scale_covers_the_highest_day_and_little_more(most: Decimal) -> None:
     step, top = charts.scale(most)

@@ -1,41 +1,29 @@
 """/orgs/<slug>/billing/grants/: what is left of each grant, until when, and which is used next."""
 
 import re
-from collections.abc import Callable
 from datetime import timedelta
 from decimal import Decimal
-from typing import Any
 
 import pytest
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
-from django.urls import reverse
 
 from billing import charts, ledger
 from billing.models import Grant, Organization, User
 from oxygen_site import clock
 from tests.billing.moves import adjust, attempt, close, grant, open_run, owe, settle
+from tests.billing.reading import Read, reader
 from tests.billing.test_overview import words
 from tests.conftest import give
 
 pytestmark = pytest.mark.django_db
 
-type Read = Callable[..., str]
-
 
 @pytest.fixture
 def read(client: Client, alice: User, acme: Organization) -> Read:
     """Read Acme's grants as Alice."""
-    client.force_login(alice)
-
-    def html(fragment: str = "", status: int = 200, **query: Any) -> str:
-        headers = {"HX-Request": "true", "HX-Target": fragment} if fragment else {}
-        answer = client.get(reverse("billing:grants", args=[acme.slug]), query, headers=headers)
-        assert answer.status_code == status
-        return answer.content.decode()
-
-    return html
+    return reader(client, alice, "/orgs/acme/billing/grants/")
 
 
 def order(html: str) -> list[str]:

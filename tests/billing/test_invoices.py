@@ -13,6 +13,7 @@ from billing import invoices
 from billing.models import Customer, Invoice, Organization, Pack, Plan, Price, Role, User
 from billing.orgs import add_member
 from billing.payments import facts
+from tests.billing.reading import Read, reader
 from tests.billing.test_overview import words
 from tests.conftest import person
 
@@ -70,16 +71,8 @@ def many(org: Organization, number: int) -> None:
 
 
 @pytest.fixture
-def read(client: Client, alice: User, acme: Organization) -> Any:
-    client.force_login(alice)
-
-    def html(fragment: str = "", status: int = 200, **query: Any) -> str:
-        headers = {"HX-Request": "true", "HX-Target": fragment} if fragment else {}
-        answer = client.get(reverse("billing:invoices", args=[acme.slug]), query, headers=headers)
-        assert answer.status_code == status
-        return answer.content.decode()
-
-    return html
+def read(client: Client, alice: User, acme: Organization) -> Read:
+    return reader(client, alice, "/orgs/acme/billing/invoices/")
 
 
 # ------------------------------------------------------------------ the page

@@ -171,7 +171,7 @@ def test_many_keys_are_paged(visit: Page, acme: Organization, alice: User, djang
     older = re.search(r'href="([^"]*before=[^"]*)"', first)
     assert older
     rest = visit.client.get(older[1].replace("&amp;", "&")).content.decode()
-    names = re.findall(r"Number \d+(?=</strong>)", first + rest)
+    names = re.findall(r"Number \d+(?=</bdi></strong>)", first + rest)
     assert names == [f"Number {n}" for n in range(51, -1, -1)]
     assert visit.client.get(f"{visit.url}?before=here").status_code == 404
 

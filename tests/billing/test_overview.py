@@ -1,46 +1,35 @@
 """GET /orgs/<slug>/billing/: what there is, what waits for a person, where it went."""
 
 import re
-from collections.abc import Callable
 from csv import DictReader
 from datetime import timedelta
 from decimal import Decimal
 from io import StringIO
 from typing import Any
-from urllib.parse import urlencode
 
 import pytest
 from django.test import Client
 from django.urls import reverse
 
-from billing import charges, spans, usage
-from billing.models import Entry, Organization, Reservation, Role, User
+from billing import charges, spans
+from billing.models import Organization, Reservation, Role, User
 from billing.orgs import add_member
 from billing.wanted import Wanted
 from oxygen_site import clock
-from tests.billing.moves import MEMBER, attempt, open_run, settle
-from tests.conftest import give, person
+from tests.billing.moves import attempt, open_run, settle
+from tests.billing.reading import Read, reader
+from tests.conftest import person
 from tests.runs.conftest import _catalog_file, catalog, start
 
 __all__ = ["_catalog_file", "catalog"]  # fixtures
 
 pytestmark = pytest.mark.django_db
 
-type Read = Callable[..., str]
-
 
 @pytest.fixture
 def read(client: Client, alice: User, acme: Organization) -> Read:
     """Read Acme's billing page as Alice, whole or the fragment that htmx asks for."""
-    client.force_login(alice)
-
-    def html(fragment: str = "", status: int = 200, **query: Any) -> str:
-        headers = {"HX-Request": "true", "HX-Target": fragment} if fragment else {}
-        answer = client.get(reverse("billing:overview", args=[acme.slug]), query, headers=headers)
-        assert answer.status_code == status
-        return answer.content.decode()
-
-    return html
+    return reader(client, alice, "/orgs/acme/billing/")
 
 
 def words(html: str) -> str:
@@ -134,26 +123,12 @@ def test_a_place_beyond_any_number_is_the_end(read: Read) -> None:
     read(before=f"20260101T000000.000000_{'0' * 32}_{10**30}_0")
 
 
-@pytest.mark.parametrize("calls", [1, 120])
-def test_its_queries_do_not_grow(
-    read: Read, acme: Organization, calls: int, django_assert_max_num_queries: Any
-) -> None:
-    give(acme, 1000)
-    for _ in range(3 if calls > 1 else 1):
-        spend(acme, 1, calls=calls)
-    with django_assert_max_num_queries(44):
-        read(range="90d")
-
-
 def test_a_viewer_is_offered_nothing_to_start(client: Client, acme: Organization) -> None:
     vera = person("Vera")
     add_member(acme, vera, Role.VIEWER)
     client.force_login(vera)
     html = client.get(reverse("billing:overview", args=[acme.slug])).content.decode()
     assert "New run" not in html
-
-
-# ------------------------------------------------------------------ groups and filters
 
 
 def mix(org: Organization) -> None:
@@ -169,136 +144,6 @@ def mix(org: Organization) -> None:
         attempt(5, 0, 0, byok=True, tool="hubspot.contact"),
         attempt(6, 0, 0, byok=True, tool="hubspot.contact", outcome="no_result"),
     )
-
-
-@pytest.mark.parametrize("measure", ["credits", "calls"])
-@pytest.mark.parametrize("group", ["provider", "tool", "kind", "member", "mode", "outcome"])
-def test_every_group_adds_up_to_the_same(read: Read, acme: Organization, group: str, measure: str) -> None:
-    mix(acme)
-    html = read("usage", range="30d", group=group, measure=measure)
-    # 2 results of the 5 calls that did not fail before billing; 4.5 credits for 3 results
-    assert re.search(r"All 6 4.5 60.0% 1.50? ", words(html))
-
-
-def test_the_table_tells_share_success_and_what_a_result_cost(read: Read, acme: Organization) -> None:
-    mix(acme)
-    html = words(read("usage", range="30d", group="tool"))
-    assert "hunter.email_finder 3 4.0 88.9% 50.0% 4.0 new" in html
-    assert "apollo.person 1 0.5 11.1% 100.0% 0.5 new" in html
-    assert "hubspot.contact 2 0.0 0.0% 50.0% – –" in html
-
-
-FILTERS = {
-    "provider": "hunter",
-    "tool": "hunter.email_finder",
-    "member": str(MEMBER),
-    "kind": "column",
-    "mode": "managed",
-    "outcome": "no_result",
-}
-
-
-@pytest.mark.parametrize("group", ["provider", "member"])
-def test_filters_combine_and_each_comes_off_by_itself(read: Read, acme: Organization, group: str) -> None:
-    mix(acme)
-    html = read("usage", range="30d", group=group, **FILTERS)
-    assert "All 1 2" in words(html)
-    assert "1 call" not in words(html)  # no rollup knows
-    assert html.count('class="chip"') == len(FILTERS)
-    for off in FILTERS:
-        left = urlencode({"range": "30d", "group": group} | {k: v for k, v in FILTERS.items() if k != off})
-        assert f'href="?{left}#usage"'.replace("&", "&amp;") in html, off
-
-
-def test_who_is_not_of_the_org_is_not_named(read: Read, acme: Organization, mallory: User, alice: User) -> None:
-    mix(acme)
-    assert "Mallory" not in read("usage", member=str(mallory.pk))
-    assert "One member" in read("usage", member=str(mallory.pk))
-    assert "Alice" in read("usage", member=str(alice.pk))
-
-
-def test_one_run_is_found_by_its_id(read: Read, acme: Organization) -> None:
-    mix(acme)
-    spend(acme, 3)
-    run = Entry.objects.filter(org=acme.pk, kind="captured", amount=3).get().source
-    html = words(read("usage", range="30d", run=str(run)))
-    assert "All 1 3" in html
-    assert "1 call in these days" in html
-
-
-def test_what_no_rollup_holds_is_read_up_to_a_bound_and_says_so(
-    read: Read, acme: Organization, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    mix(acme)
-    monkeypatch.setattr(usage, "MOST_CALLS", 5)
-    html = words(read(range="30d", group="member", provider="hunter"))
-    assert "6 calls settled in these days. With these filters they are read one by one" in html
-    html = words(read(range="30d", group="member"))
-    assert "Success by member is told for up to 50,000 calls" in html
-    assert "All 6 4.5 – 1.5" in html
-
-
-def test_the_fields_of_a_form_that_are_empty_do_not_stay_in_the_address(
-    client: Client, alice: User, acme: Organization
-) -> None:
-    client.force_login(alice)
-    answer = client.get("/orgs/acme/billing/?provider=&tool=&outcome=no_result&first=")
-    assert answer["Location"] == "/orgs/acme/billing/?outcome=no_result"
-
-
-def test_the_form_offers_what_there_is_and_keeps_what_is_chosen(read: Read, acme: Organization) -> None:
-    mix(acme)
-    html = read("usage", filters="1", range="30d", group="tool", provider="hunter")
-    assert '<option value="hunter" selected>' in html
-    assert "<option>apollo.person</option>" in html
-    assert '<input type="hidden" name="group" value="tool">' in html
-
-
-def test_two_days_are_cut_by_hours_and_an_hour_leads_to_its_charges(read: Read, acme: Organization) -> None:
-    spend(acme, 2)
-    clock.advance(timedelta(hours=1))
-    spend(acme, 3)
-    today = clock.clock().astimezone(acme.tz).date()
-    html = read(first=str(today - timedelta(days=1)), last=str(today), daily="1")
-    assert "All hours 5" in words(html)
-    hours = re.findall(r"hour=(\w+)", html)
-    filled = [hour for hour in dict.fromkeys(hours) if 'class="is-captured"' in read("charges", hour=hour)]
-    assert len(filled) == 2
-
-
-def test_hours_with_too_many_calls_are_one_day(read: Read, acme: Organization, monkeypatch: pytest.MonkeyPatch) -> None:
-    spend(acme, 2, calls=3)
-    monkeypatch.setattr(usage, "MOST_CALLS", 2)
-    today = str(clock.clock().astimezone(acme.tz).date())
-    assert "By day: too many calls settled to show their hours." in words(read(first=today, last=today))
-
-
-def test_a_long_range_is_cut_in_weeks_then_months_that_narrow_it(read: Read, acme: Organization) -> None:
-    spend(acme)
-    today = clock.clock().astimezone(acme.tz).date()
-    weeks = read(first=str(today - timedelta(days=100)), last=str(today), daily="1")
-    months = read(first=str(today - timedelta(days=300)), last=str(today), daily="1")
-    assert "All weeks 1" in words(weeks)
-    assert "All months 1" in words(months)
-    assert f"first={today.replace(day=1)}&amp;last={today}" in months
-
-
-def test_many_providers_are_ten_and_the_others(read: Read, acme: Organization) -> None:
-    give(acme, 1000)
-    run = open_run(acme.pk, 100, begin=60)
-    settle(acme.pk, run, *(attempt(n, 1, 1, tool=f"provider{n:02}.tool") for n in range(1, 61)))
-    html = read("usage", range="30d")
-    assert html.count('class="spark"') == 10
-    assert "50 others 50 50 83.3%" in words(html)
-    assert read("usage", range="30d", all="1").count('class="spark"') == 60
-
-
-@pytest.mark.parametrize("amount", ["0.0001", "99999999"])
-def test_the_least_and_the_most_credits_are_shown_as_they_are(read: Read, acme: Organization, amount: str) -> None:
-    give(acme, amount)
-    run = open_run(acme.pk, amount, begin=1, unit=amount)
-    settle(acme.pk, run, attempt(1, amount, amount))
-    assert f"All 1 {Decimal(amount):,}" in words(read("usage", range="30d"))
 
 
 # ------------------------------------------------------------------ the file

@@ -1,28 +1,36 @@
 """Days are the org's own, in every zone and over every change of clocks, and they are the ledger's days."""
 
+import re
 from collections.abc import Iterator
+from csv import DictReader
 from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
+from io import StringIO
 from itertools import pairwise
 from random import Random
-from zoneinfo import ZoneInfo, available_timezones
+from urllib.parse import urlencode
+from zoneinfo import ZoneInfo
 
 import pytest
 from django.db import connection
-from hypothesis import HealthCheck, given, settings
+from django.test import Client
+from hypothesis import given
 from hypothesis import strategies as some
 
-from billing import breakdown, charges, ledger, spans, usage
-from billing.models import Organization
+from billing import breakdown, charges, ledger, orgs, spans, usage
+from billing.models import Organization, User
 from billing.spans import Span
 from billing.wanted import Wanted
 from oxygen_site.clock import advance, clock, day_starts
 from tests import effort
 from tests.billing.moves import attempt, open_run, settle
+from tests.billing.test_api import key
+from tests.billing.test_overview import words
 from tests.conftest import give
+from tests.contract import ask
 
-ZONES = sorted(available_timezones() - {"localtime"})
+ZONES = sorted(orgs.ZONES)
 LISBON = ZoneInfo("Europe/Lisbon")
 ZERO = Decimal(0)
 SPRING, AUTUMN = date(2027, 3, 28), date(2027, 10, 31)
@@ -121,19 +129,27 @@ def test_a_day_begins_with_its_first_instant_in_every_zone() -> None:
             assert cursor.fetchall() == [(day, day - timedelta(days=1)) for day in days], zone
 
 
-def of_the_ledger(org: Organization, span: Span) -> Decimal:
+def own_changes(zone: str, year: int) -> list[date]:
+    """The days of a zone's own whose clocks are changed."""
+    days = [date(year, 1, 1) + timedelta(days=n) for n in range(366)]
+    starts = day_starts(days, zone)
+    return [day for day, (start, end) in zip(days, pairwise(starts), strict=False) if end - start != timedelta(days=1)]
+
+
+def of_the_ledger(org: Organization, span: Span, outcome: str | None = None) -> Decimal:
     """Sum the entries of a span's days, each by itself."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT coalesce(sum(amount), 0) FROM ledger.entry WHERE org = %s AND account_seq IS NULL"
-            " AND ledger.local_day(at, %s) BETWEEN %s AND %s",
-            [org.pk, span.zone.key, span.first, span.last],
+            " AND outcome = coalesce(%s, outcome) AND ledger.local_day(at, %s) BETWEEN %s AND %s",
+            [org.pk, outcome, span.zone.key, span.first, span.last],
         )
         return Decimal(cursor.fetchone()[0])
 
 
-@pytest.mark.django_db
-def test_days_add_up_to_the_range_and_to_the_ledger_in_every_zone(acme: Organization) -> None:
+@pytest.fixture
+def year(acme: Organization) -> int:
+    """The coming year, which Acme lives through: it spends wherever in the world clocks are changed."""
     year = clock().year + 1
     give(acme, 10_000, days=900)
     run = open_run(acme.pk, 10_000)
@@ -141,28 +157,60 @@ def test_days_add_up_to_the_range_and_to_the_ledger_in_every_zone(acme: Organiza
         advance(at - clock())
         ledger.admit(acme.pk, run, 1, Decimal(1))
         settle(acme.pk, run, attempt(n, Decimal(n % 7 + 1) / 8, 1, outcome=["succeeded", "no_result"][n % 2]))
+    return year
 
-    @given(
-        zone=some.sampled_from(ZONES),
-        first=some.dates(date(year, 1, 1), date(year, 12, 1)),
-        days=some.one_of(some.integers(1, 2), some.integers(3, 92), some.integers(93, 365)),
-        outcome=some.sampled_from([None, "no_result"]),
-    )
-    @settings(max_examples=effort.effort(600), deadline=None, suppress_health_check=list(HealthCheck))
-    def check(zone: str, first: date, days: int, outcome: str | None) -> None:
+
+@pytest.mark.django_db
+def test_days_add_up_to_the_range_and_to_the_ledger_in_every_zone(acme: Organization, year: int) -> None:
+    """Each zone of the world in the soak, over a change of its own clocks where it has any, and over any days."""
+    chance = Random(effort.SEED)
+    for zone in chance.sample(ZONES, effort.effort(len(ZONES))):
         ledger.change_zone(acme.pk, zone)
         acme.zone = zone
-        span, wanted = of(first, days, ZoneInfo(zone)), Wanted(outcome=outcome)
-        used = breakdown.read(acme, span, wanted)
-        by_day = {day: breakdown.read(acme, of(day, 1, span.zone), wanted).total.sum for day in span.days[:2]}
-        counted = usage.summed(acme, "day", span, wanted)
-        part = charges.Part(*span.instants(), span)
-        lines = list(charges.lines(acme, part, wanted, span.zone))
-        assert used.total.sum == sum(used.total.measured, ZERO) == counted.total.credits
-        assert used.total.sum == sum((Decimal(str(line[-2])) for line in lines), ZERO)
-        assert len(lines) == usage.count(acme, span, wanted) == charges.read(acme, part, wanted).total
-        assert outcome or used.total.sum == of_the_ledger(acme, span)
-        singles = {day: part.credits for day, part in zip(span.days, counted.groups, strict=True)}
-        assert by_day == {day: singles[day] for day in by_day}
+        changed = chance.choice(own_changes(zone, year) or [date(year, 6, 1)])
+        length = chance.choice([1, 2, chance.randint(3, 92), chance.randint(93, 365)])
+        first = changed - timedelta(days=chance.randrange(length))
+        wanted, by = Wanted(outcome=chance.choice([None, "no_result"])), chance.choice(list(breakdown.GROUPS))
+        says = f"{zone}, {length} days from {first}, by {by}, {wanted.outcome}"
+        assert_ties_out(acme, of(first, length, ZoneInfo(zone)), wanted, by, changed, says)
 
-    check()
+
+def assert_ties_out(org: Organization, span: Span, wanted: Wanted, by: str, changed: date, says: str) -> None:
+    """The page's sum is that of its buckets, the API's of its days, the file's of its lines, the ledger's of its
+    entries; and the day on which clocks are changed is by itself what it is within the span.
+    """
+    page, api = breakdown.read(org, span, wanted, by), usage.summed(org, "day", span, wanted)
+    part = charges.Part(*span.instants(), span)
+    file = list(charges.lines(org, part, wanted, span.zone))
+    total = of_the_ledger(org, span, wanted.outcome)
+    assert page.total.sum == sum(page.total.measured, ZERO) == total, says
+    assert api.total.credits == sum((day.credits for day in api.groups), ZERO) == total, says
+    assert sum((Decimal(str(line[-2])) for line in file), ZERO) == total, says
+    assert len(file) == page.total.calls == api.total.calls == charges.read(org, part, wanted).total, says
+    within = {day: part.credits for day, part in zip(span.days, api.groups, strict=True)}
+    if span.unit == "day":
+        assert [within[bucket.first] for bucket in span.buckets] == page.total.measured, says
+    alone = of(changed, 1, span.zone)
+    assert breakdown.read(org, alone, wanted, by).total.sum == within[changed], says
+    assert usage.summed(org, "day", alone, wanted).total.credits == within[changed], says
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("zone", ["Europe/Lisbon", "America/Santiago", "Australia/Lord_Howe", "Pacific/Apia"])
+@pytest.mark.parametrize("days", [1, 30])
+def test_page_file_and_api_say_the_same_over_a_change_of_clocks(
+    client: Client, alice: User, acme: Organization, year: int, zone: str, days: int
+) -> None:
+    orgs.change_zone(acme, zone)
+    changed = (own_changes(zone, year) or [date(year, 4, 4)])[0]
+    asked = {"first": str(changed), "last": str(changed + timedelta(days=days - 1))}
+    client.force_login(alice)
+    page = words(client.get("/orgs/acme/billing/", asked).content.decode())
+    file = client.get("/orgs/acme/billing/usage.csv", asked).getvalue().decode()
+    api = ask(f"/usage/aggregates?by=day&{urlencode(asked)}", key(acme, alice)).data["total"]
+    rows = list(DictReader(StringIO(file)))
+    said = re.search(r"All ([\d,]+) ([\d.,]+) ", page)
+    assert said
+    assert api["credits"] > 0
+    assert sum(Decimal(row["credits"]) for row in rows) == Decimal(said[2].replace(",", "")) == api["credits"]
+    assert len(rows) == int(said[1].replace(",", "")) == api["calls"]

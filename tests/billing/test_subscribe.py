@@ -100,7 +100,7 @@ def test_who_may_not_buy_sees_the_plans_and_whom_to_ask(visit: Send, client: Cli
     add_member(acme, vera, Role.MEMBER)
     client.force_login(vera)
     said = visit().content.decode()
-    assert "Only an admin or owner of Acme can change the plan or buy credits." in said
+    assert "Only an admin or owner of <bdi>Acme</bdi> can change the plan or buy credits." in said
     assert "30,000" in said
     assert 'name="plan"' not in said
     assert "Buy these credits" not in said

@@ -96,8 +96,12 @@ def worker(providers: Any, fresh_database: str) -> Iterator[None]:  # noqa: F811
 
 @contextmanager
 def working(**more: str) -> Iterator[None]:
-    """Have a worker at work on the test's database; `more` is for its environment."""
-    with subprocess.Popen([sys.executable, "manage.py", "work"], cwd=CLONE, env=os.environ | more) as process:
+    """Have a worker at work on the test's database; `more` is for its environment.
+
+    Every second it looks for what nothing woke it for, as a job that waited for another one's lock.
+    """
+    env = os.environ | {"OXYGEN_RESCUE_SECONDS": "1"} | more
+    with subprocess.Popen([sys.executable, "manage.py", "work"], cwd=CLONE, env=env) as process:
         try:
             yield
         finally:

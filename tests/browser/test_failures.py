@@ -139,16 +139,20 @@ def test_a_session_that_ended_leads_to_the_sign_in_page_and_back(
 # ------------------------------------------------------------------ live
 
 
-def elsewhere(run: Run) -> None:
-    """Let one row settle, in a thread of its own: Playwright's event loop runs in this one."""
+def elsewhere(act: Callable[[], object]) -> None:
+    """Act in a thread of its own: Playwright's event loop runs in this one."""
 
-    def settle() -> None:
-        calls = dispatch.claim(run, me := uuid4(), 1)
-        dispatch.settle(run, me, [dispatch.Answer(call, FOUND, 9) for call in calls])
+    def acted() -> None:
+        act()
         connection.close()
 
     with ThreadPoolExecutor(1) as thread:
-        thread.submit(settle).result()
+        thread.submit(acted).result()
+
+
+def settle_one(run: Run) -> None:
+    calls = dispatch.claim(run, me := uuid4(), 1)
+    dispatch.settle(run, me, [dispatch.Answer(call, FOUND, 9) for call in calls])
 
 
 def test_a_poll_leaves_alone_what_stands_brings_what_moved_and_rests_in_a_hidden_tab(
@@ -168,7 +172,7 @@ def test_a_poll_leaves_alone_what_stands_brings_what_moved_and_rests_in_a_hidden
     polled()
     page.wait_for_timeout(100)
     assert page.evaluate("() => document.querySelector('#balance').stood")
-    elsewhere(live)
+    elsewhere(lambda: settle_one(live))
     expect(link).to_have_text("4")
     expect(page.locator("#outlook")).to_contain_text("Captured this credit month 1")
     expect(link).to_be_focused()  # the same by its id
@@ -183,8 +187,7 @@ def test_a_poll_leaves_alone_what_stands_brings_what_moved_and_rests_in_a_hidden
 def test_a_decision_is_answered_at_once_and_no_second_request_follows(
     window: Open, alice: User, live: Run, where: str
 ) -> None:
-    with ThreadPoolExecutor(1) as thread:
-        thread.submit(lambda: (lifecycle.pause(live, by=alice), connection.close())).result()
+    elsewhere(lambda: lifecycle.pause(live, by=alice))
     own = f"/orgs/acme/runs/{live.id}/"
     page = window(alice)
     page.goto({"billing": BILLING, "runs": "/orgs/acme/runs/", "run": own}[where])

@@ -1,31 +1,21 @@
-"""Every page: nothing for axe to find or the console to say, light and dark, wide and narrow; within its weight."""
+"""What pages do in a browser, and what they weigh. What each looks like, and what axe says, is in `test_states.py`."""
 
 import re
-from datetime import timedelta
-from pathlib import Path
-from typing import Any
 
 import brotli  # type: ignore[import-untyped]
 import pytest
-import pytest_playwright_axe
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 
-from billing import invitations, keys
+from billing import invitations
 from billing.models import Organization, Role, User
 from oxygen_site.postgres import CLONE
 from runs import lifecycle
 from runs.models import Run, WorkflowTemplate
 from tests.browser.conftest import Open, driven
 from tests.conftest import give
-from tests.effort import SOAK
 from tests.runs.conftest import Providers, start, table_of
 
-AXE = (Path(pytest_playwright_axe.__file__).parent / "resources" / "axe.min.js").read_text()
-RULES = ["wcag2a", "wcag21a", "wcag2aa", "wcag21aa", "wcag22a", "wcag22aa", "best-practice"]
 LARGEST = 900  # elements of a page
-
-# In `make test` two of the four that the soak looks at.
-LOOKS = [("light", 1280), ("dark", 390), *([("dark", 1280), ("light", 390)] if SOAK else [])]
 
 
 @pytest.fixture
@@ -36,77 +26,6 @@ def busy(acme: Organization, alice: User, catalog: None, providers: Providers) -
     driven(start(acme, alice, "hunter.email_finder", "prospeo.email_finder", rows=60, cap=200))
     lifecycle.pause(start(acme, alice, "openai.ai_column", rows=20, cap=100), by=alice)
     return driven(start(acme, alice, "hunter.email_finder", rows=10, cap=4))
-
-
-def faults(page: Page) -> list[Any]:
-    page.evaluate(AXE)
-    found = page.evaluate("rules => axe.run(document, {runOnly: {type: 'tag', values: rules}})", RULES)
-    return [(fault["id"], [node["html"] for node in fault["nodes"]]) for fault in found["violations"]]
-
-
-@pytest.mark.parametrize(("theme", "width"), LOOKS)
-def test_no_page_has_anything_for_axe_to_find(
-    window: Open, alice: User, busy: Run, mixed: Run, theme: str, width: int
-) -> None:
-    page = window(alice, color_scheme=theme, viewport={"width": width, "height": 900})
-    own, odd = f"/orgs/acme/runs/{busy.id}/", f"/orgs/acme/runs/{mixed.id}/"
-    asked = f"/orgs/acme/runs/{Run.objects.get(status='awaiting_approval').id}/"
-    old, _ = keys.make(Organization.objects.get(slug="acme"), alice, "Nightly sync", ["run", "approve"])
-    keys.revoke(keys.rotate(old, alice, timedelta(days=1))[0], by=alice)
-    for address in (
-        "/orgs/acme/billing/",
-        "/orgs/acme/billing/?range=90d&daily=1&provider=hunter",
-        "/orgs/acme/billing/?range=30d&group=member&filters=1&course=1",
-        "/orgs/acme/billing/holds/",
-        "/orgs/acme/runs/",
-        "/orgs/acme/runs/new/",
-        own,
-        odd,
-        f"{odd}?calls=failed_after_billing",
-        f"{odd}?calls=unknown",
-        f"{odd}?calls=absorbed",
-        f"{odd}?row=5",
-        f"{own}cancel/",
-        f"{own}continue/",
-        asked,
-        f"{asked}cancel/",
-        "/orgs/acme/subscribe/",
-        "/orgs/acme/subscribe/cancel/",
-        "/orgs/acme/billing/invoices/",
-        "/orgs/acme/settings/keys/",
-        f"/orgs/acme/settings/keys/{old.pk}/rotate/",
-        f"/orgs/acme/settings/keys/{old.pk}/revoke/",
-        "/orgs/acme/billing/ledger/",
-        f"/orgs/acme/billing/ledger/?range=custom&kind=captured&provider=hunter&tool=hunter.email_finder&run={busy.id}",
-        f"/orgs/acme/billing/ledger/{busy.id}:0:0/",
-        f"/orgs/acme/billing/ledger/{busy.id}:1:0/",
-        "/orgs/acme/billing/grants/",
-        "/orgs/acme/billing/grants/?show=ended",
-        "/orgs/acme/billing/settings/",
-        "/orgs/acme/billing/settings/zone/",
-        "/orgs/?q=ac",
-        "/orgs/new/",
-        "/accounts/email/",
-        "/accounts/password/change/",
-    ):
-        answer = page.goto(address)
-        assert answer
-        assert answer.status == 200, address
-        assert faults(page) == [], address
-        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), (
-            f"{address} is wider than the screen"
-        )
-
-
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_what_operators_look_after_has_nothing_for_axe_to_find(window: Open, mixed: Run, theme: str) -> None:
-    operator = User.objects.create_superuser("ops@oxygen.example", "a long enough password")
-    page = window(operator, color_scheme=theme)
-    for address in ("/admin/runs/run/doubts/", "/admin/billing/organization/shortfalls/"):
-        answer = page.goto(address)
-        assert answer
-        assert answer.status == 200, address
-        assert faults(page) == [], address
 
 
 def test_a_kind_of_rows_is_found_by_its_tab_and_back_leads_back(window: Open, alice: User, mixed: Run) -> None:
@@ -121,23 +40,11 @@ def test_a_kind_of_rows_is_found_by_its_tab_and_back_leads_back(window: Open, al
     expect(page.locator("#items [aria-current]")).to_have_text("charged, then failed 1")
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_the_door_has_nothing_for_axe_to_find(window: Open, theme: str) -> None:
-    page = window(color_scheme=theme)
-    for address in ("/accounts/login/", "/accounts/signup/", "/accounts/password/reset/", "/accounts/inactive/"):
-        page.goto(address)
-        assert faults(page) == [], address
-
-
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_an_invitation_has_nothing_for_axe_to_find(
-    window: Open, acme: Organization, alice: User, mallory: User, theme: str
+def test_an_invitation_makes_a_member_of_whom_it_is_for(
+    window: Open, acme: Organization, alice: User, mallory: User
 ) -> None:
-    link = f"/join/{invitations.invite(acme, mallory.email, Role.MEMBER, by=alice).token}/"
-    for who in (None, alice, mallory):
-        page = window(who, color_scheme=theme)
-        page.goto(link)
-        assert faults(page) == [], who
+    page = window(mallory)
+    page.goto(f"/join/{invitations.invite(acme, mallory.email, Role.MEMBER, by=alice).token}/")
     page.get_by_role("button", name="Join").click()
     expect(page.get_by_text("You belong to Acme now.")).to_be_visible()
 
@@ -175,18 +82,6 @@ def test_the_ledger_is_filtered_in_its_place_and_back_leads_back(window: Open, a
     assert len(download.value.path().read_text().splitlines()) == 4
 
 
-def test_menus_and_the_dialog_have_nothing_for_axe_to_find(window: Open, alice: User, busy: Run) -> None:
-    page = window(alice)
-    page.goto("/orgs/acme/billing/")
-    page.get_by_role("button", name="Switch organization").click()
-    expect(page.get_by_role("option", name="Acme")).to_be_visible()
-    assert faults(page) == []
-    page.keyboard.press("Escape")
-    page.locator("#runs").get_by_role("link", name="Cancel run").first.click()
-    expect(page.locator("dialog[open]")).to_be_visible()
-    assert faults(page) == []
-
-
 def test_pages_stay_small(window: Open, alice: User, busy: Run) -> None:
     page = window(alice)
     for address in ("/orgs/acme/billing/?range=90d", "/orgs/acme/runs/", f"/orgs/acme/runs/{busy.id}/"):
@@ -199,7 +94,7 @@ def test_our_own_style_and_scripts_stay_small() -> None:
         return sum(len(brotli.compress((CLONE / "static" / name).read_bytes())) for name in names)
 
     assert weight("app.css") <= 9_000
-    assert weight("agency.css") <= 2_000
+    assert max(map(weight, ("agency.css", "overview.css", "plan.css", "manual.css"))) <= 2_000
     assert weight("app.js", "charts.js") <= 5_000
 
 

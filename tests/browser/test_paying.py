@@ -5,7 +5,7 @@ clean books: the fixture `shop` looks.
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
@@ -15,10 +15,8 @@ from billing import books, orgs, plans
 from billing.models import Organization, StripeEvent, User
 from oxygen_site.clock import clock
 from tests.billing.payments.conftest import SECRET, subscribed
-from tests.browser.buying import FINISH, INVOICES, PLAN, SWITCH, Buyer, live_until, settle
+from tests.browser.buying import FINISH, PLAN, SWITCH, Buyer, live_until, settle
 from tests.browser.conftest import Open, working
-from tests.browser.test_pages import faults
-from tests.effort import SOAK
 from tests.sandbox.stripe.local import Sandbox
 
 FAILS, ASKS, OTHER = "4000000000000341", "4000002760003184", "5555555555554444"
@@ -269,46 +267,3 @@ def test_invoices_have_their_document_and_lead_to_the_portal_and_back(customer: 
     settle(customer.local)
     page.goto(PLAN)
     customer.see("mastercard 4444")
-
-
-TWO_OF_THEM = [("light", 1280), ("dark", 390)]
-
-
-def test_no_state_of_the_pages_has_anything_for_axe_to_find(
-    buyer: Buyer, window: Open, acme: Organization, alice: User
-) -> None:
-    sizes = [(theme, width) for theme in ("light", "dark") for width in (1280, 390)] if SOAK else TWO_OF_THEM
-    pages = [window(alice, color_scheme=theme, viewport={"width": width, "height": 900}) for theme, width in sizes]
-
-    def look(address: str, says: str, act: Callable[[Buyer], object] | None = None) -> None:
-        for page in pages:
-            page.goto(address)
-            eyes = Buyer(page, True, buyer.local)
-            if act:
-                act(eyes)
-            eyes.see(says)
-            assert faults(page) == [], says
-            assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), says
-
-    settle(buyer.local)
-    look(PLAN, "You are on Free", lambda eyes: eyes.tick("Growth", "Subscribe to Growth"))
-    subscribed(buyer.local, acme, alice, "growth")
-    settle(buyer.local)
-    look(PLAN, "Growth to Scale", Buyer.see_upgrade)
-    look(INVOICES, "Paid")
-    buyer.page.goto(PLAN)
-    buyer.schedule("Starter")
-    look(PLAN, "Until then nothing changes.")
-    buyer.local.order("settings", fail_next_payments=["card_declined"] * 2)
-    buyer.upgrade()
-    buyer.await_outcome("The payment is not finished")
-    look(buyer.page.url, "The payment is not finished")
-    look(PLAN, "It waits for its payment")
-    buyer.page.goto(PLAN)
-    buyer.press("Drop it")
-    buyer.gone("Growth to Scale")
-    standing = plans.subscription(acme)
-    assert standing
-    live_until(buyer.local, standing.period_end + timedelta(hours=2))
-    look(PLAN, "The payment of Growth failed.")
-    look(INVOICES, "To pay")

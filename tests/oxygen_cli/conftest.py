@@ -1,6 +1,13 @@
-"""The command in a process of its own, and a small server that says what a test tells it to."""
+"""The command as somebody runs it, and a small server that says what a test tells it to.
 
+`make test` runs most lines in this process, over the same HTTP, and spares their start; what is about the process (a
+terminal, a signal, a pipe, what is loaded) has one of its own. The soak gives each line one.
+"""
+
+import contextlib
 import fcntl
+import gc
+import io
 import json
 import os
 import pty
@@ -12,7 +19,8 @@ import sys
 import termios
 import threading
 import time
-from collections.abc import Iterator, Mapping
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import MappingProxyType
@@ -20,6 +28,10 @@ from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
+
+from oxygen_cli import shown
+from oxygen_cli.__main__ import main
+from tests.effort import SOAK
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 KEY = f"oxy_live_k3v0Qx7a_{'a' * 43}9fQ2xY"
@@ -129,6 +141,30 @@ def server() -> Iterator[Server]:
     server.close()
 
 
+class Given(io.BytesIO):
+    """What is given on standard input, under the name that this has in a process."""
+
+    name = "<stdin>"
+
+
+def exit_code(arguments: Sequence[str]) -> int:
+    try:
+        main(arguments)
+    except SystemExit as left:
+        return int(left.code or 0)
+
+
+@contextlib.contextmanager
+def left_behind() -> Iterator[None]:
+    """Take away what the command leaves to the end of its process: its connections, and a console on its streams."""
+    gc.freeze()
+    with warnings.catch_warnings(action="ignore", category=ResourceWarning):
+        yield
+        shown.console.cache_clear()
+        gc.collect()
+    gc.unfreeze()
+
+
 class Oxygen:
     """The command, as somebody's shell would start it: signed in to the test's server."""
 
@@ -155,15 +191,24 @@ class Oxygen:
         env: Mapping[str, str | None] = MappingProxyType({}),
     ) -> subprocess.CompletedProcess[str]:
         whole = {name: value for name, value in {**self.env, **env}.items() if value is not None}
-        return subprocess.run(
-            [*self.command, *arguments],
-            cwd=self.home,
-            env=whole,
-            input=input,
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
+        return (self.started if SOAK else self.called)(arguments, input, whole)
+
+    def started(self, arguments: Sequence[str], given: str, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
+        """Run it in a process of its own."""
+        line, home = [*self.command, *arguments], self.home
+        return subprocess.run(line, cwd=home, env=env, input=given, capture_output=True, text=True, timeout=60)
+
+    def called(self, arguments: Sequence[str], given: str, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
+        """Run it here, with streams, a directory and an environment like those of a process of its own."""
+        streams = {name: io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for name in ("stdout", "stderr")}
+        with pytest.MonkeyPatch.context() as here, contextlib.chdir(self.home), left_behind():
+            here.setattr(os, "environ", env)
+            here.setattr(sys, "stdin", io.TextIOWrapper(Given(given.encode()), "utf-8"))
+            for name, stream in streams.items():
+                here.setattr(sys, name, stream)
+            code = exit_code(arguments)
+        out, err = (stream.buffer.getvalue().decode().replace("\r\n", "\n") for stream in streams.values())
+        return subprocess.CompletedProcess(arguments, code, out, err)
 
     def json(self, *arguments: str) -> Any:
         done = self(*arguments, "--json")

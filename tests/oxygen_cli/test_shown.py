@@ -98,7 +98,7 @@ def test_whoever_reads_the_pipe_may_leave(oxygen: Oxygen, server: Server) -> Non
     entries = [{"id": number, "credits": 1, "tool": "hunter.email_finder"} for number in range(20_000)]
     server.says("GET /usage", data({"entries": entries, "next_cursor": None}))
     oxygen.command = ("sh", "-c", f'{" ".join(Oxygen.command)} "$@" | head -1', "sh")  # type: ignore[assignment]
-    done = oxygen("billing", "usage", "--json")
+    done = oxygen.started(["billing", "usage", "--json"], "", oxygen.env)
     assert (done.returncode, done.stdout, done.stderr) == (0, "{\n", "")
 
 

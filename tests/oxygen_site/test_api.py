@@ -16,9 +16,11 @@ from ninja import Router
 from ninja.errors import HttpError
 from pydantic import BaseModel
 
+from billing.models import Organization, User
 from oxygen_site import api
 from oxygen_site.api import answers, version1
 from oxygen_site.transactions import Refused
+from tests.billing.test_api import key
 from tests.contract import ask, served, violations
 
 
@@ -181,6 +183,13 @@ def test_a_bug_is_a_problem_that_says_nothing_about_it() -> None:
 def test_pages_go_on_failing_as_pages(db: None) -> None:
     assert Client().get("/orgs/nowhere-/x").headers["Content-Type"].startswith("text/html")
     assert Client().get("/apinothing").headers["Content-Type"].startswith("text/html")
+
+
+def test_an_answer_that_went_out_compressed_is_known_again_by_its_tag(acme: Organization, alice: User) -> None:
+    told = {"authorization": f"Bearer {key(acme, alice)}", "accept_encoding": "gzip"}
+    first = Client().get("/api/v1/balance", headers=told)
+    again = Client().get("/api/v1/balance", headers=told | {"if_none_match": first["ETag"]})
+    assert (first["Content-Encoding"], again.status_code, again.content) == ("gzip", 304, b"")
 
 
 # ------------------------------------------------------------------ how it describes itself

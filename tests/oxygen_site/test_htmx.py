@@ -1,5 +1,7 @@
 """One view answers whole pages and fragments, and says so to caches; nothing inline runs anywhere."""
 
+import gzip
+
 import pytest
 from django.http import HttpResponse
 from django.template import engines
@@ -58,6 +60,16 @@ def test_signed_in_pages_are_nobody_elses(alice_at_her_desk: Client) -> None:
     assert {"HX-Request", "HX-Target", "Cookie"} <= {name.strip() for name in response["Vary"].split(",")}
 
 
+def test_a_page_is_sent_compressed_to_whoever_can_read_it(client: Client, db: None) -> None:
+    plain = client.get("/accounts/login/")
+    packed = client.get("/accounts/login/", headers={"Accept-Encoding": "gzip"})
+
+    assert (plain.headers.get("Content-Encoding"), packed["Content-Encoding"]) == (None, "gzip")
+    assert "Accept-Encoding" in packed["Vary"]
+    assert b"<h1>Sign in</h1>" in gzip.decompress(packed.content)
+    assert len(packed.content) < len(plain.content) / 2
+
+
 @pytest.mark.django_db
 def test_a_page_for_everybody_may_be_indexed(client: Client) -> None:
     assert "X-Robots-Tag" not in client.get("/accounts/login/")
@@ -72,6 +84,17 @@ def test_htmx_at_the_login_wall_is_sent_to_the_login_page_and_back_to_where_it_w
 
     assert response.status_code == 200
     assert response["HX-Redirect"] == "/accounts/login/?next=%2Forgs%2Facme%2Fbilling%2F%3Frange%3D7d"
+
+
+@pytest.mark.django_db
+def test_a_page_goes_out_compressed_to_whoever_can_read_that(client: Client) -> None:
+    plain = client.get("/accounts/login/")
+    small = client.get("/accounts/login/", headers={"accept_encoding": "br, gzip"})
+
+    assert "Content-Encoding" not in plain
+    assert small["Content-Encoding"] == "gzip"
+    assert len(small.content) < len(plain.content) / 2
+    assert "Accept-Encoding" in small["Vary"]
 
 
 @pytest.mark.django_db

@@ -144,11 +144,10 @@ def settle(run: Run, calls: list[Call], outcomes: list[Outcome]) -> list[Call]:
     return dispatch.settle(run, ME, [Answer(call, each, 12) for call, each in zip(calls, outcomes, strict=True)])
 
 
-@pytest.fixture
-def mixed(acme: Organization, alice: User, catalog: None) -> Run:
-    """One row for each way it can go: found, billed too much, empty, refused, charged in vain, given up and answered
-    late, waiting for an answer, pending."""
-    run = start(acme, alice, "openai.ai_column", "hunter.email_finder", rows=8, cap=40)
+def each_way(org: Organization, by: User) -> Run:
+    """Make a run with one row for each way it can go: found, billed too much, empty, refused, charged in vain, given up
+    and answered late, waiting for an answer, pending. An hour passes."""
+    run = start(org, by, "openai.ai_column", "hunter.email_finder", rows=8, cap=40)
     found, none = Outcome("succeeded", Decimal(2), "Answered.", {"a": 1}), Outcome("no_result", Decimal(0), "Nothing.")
     dear = found._replace(cost=Decimal(5), reason=f"Billed 5; charged the tool's maximum of 3.5, {ABSORBED}")
     refused = Outcome("failed_before_billing", Decimal(0), "Refused.")
@@ -163,3 +162,9 @@ def mixed(acme: Organization, alice: User, catalog: None) -> Run:
     settle(run, calls[5:], [found])
     dispatch.unanswered(run, ME, dispatch.claim(run, ME, 1)[0])
     return run
+
+
+@pytest.fixture
+def mixed(acme: Organization, alice: User, catalog: None) -> Run:
+    """A run of Acme's with one row for each way it can go."""
+    return each_way(acme, alice)

@@ -5,6 +5,7 @@ And what an action answers: whatever it changed of the page it was said on, at o
 
 import re
 from collections.abc import Callable
+from decimal import Decimal
 from http.client import HTTPConnection
 from typing import Any
 from urllib.parse import urlsplit
@@ -106,7 +107,7 @@ MOVES: dict[str, Callable[[Run], Any]] = {
     "a claim": lambda run: dispatch.claim(run, uuid4(), 1),
     "a settle": lambda run: settle(run, FOUND),
     "a charge in vain": lambda run: settle(run, IN_VAIN),
-    "an answer that cost nothing": lambda run: settle(run, FOUND._replace(outcome="no_result", cost=0)),
+    "an answer that cost nothing": lambda run: settle(run, FOUND._replace(outcome="no_result", cost=Decimal(0))),
     "a call of which nobody knows": lambda run: dispatch.unanswered(run, me := uuid4(), dispatch.claim(run, me, 1)[0]),
     "a pause": lambda run: lifecycle.pause(run, by=run.member),
     "a cancel": lambda run: lifecycle.cancel(run, by=run.member),

@@ -419,8 +419,8 @@ def test_its_page_shows_items_by_the_names_the_plane_has_for_them(acme: Organiza
         assert client.get(f"/orgs/acme/runs/{run.id}/{path}").status_code == 200
     page = client.get(f"/orgs/acme/runs/{run.id}/").content.decode()
     assert "Worked on by an execution plane" in page
-    assert "<strong>Ada</strong>" in page
-    assert "<strong>Item 2</strong>" in page
+    assert "<strong><bdi>Ada</bdi></strong>" in page
+    assert "<strong><bdi>Item 2</bdi></strong>" in page
     assert "Night shift" in client.get("/orgs/acme/billing/").content.decode()
 
 

@@ -143,6 +143,7 @@ def play(site: str, local: Sandbox, settings: Any, alice: User) -> Iterator[Call
         "STRIPE_WEBHOOK_SECRETS": SECRET,
         "STRIPE_API_BASE": local.url,
         "STRIPE_ALLOW_SANDBOX": "true",
+        "OXYGEN_RESCUE_SECONDS": "1",  # every second it looks for what nothing woke it for, as behind a lock
     }
     with working(stripe):
         call_command("sync_plans", stdout=StringIO())
@@ -174,8 +175,8 @@ def working(settings: dict[str, str]) -> Iterator[None]:
 
 
 def played(names: Iterable[str]) -> list[str]:
-    """All of them in the soak; each takes ten seconds, so `make test` plays two."""
-    return list(names) if SOAK else list(names)[:2]
+    """All of them in the soak; each takes many seconds, so `make test` plays one."""
+    return list(names) if SOAK else list(names)[:1]
 
 
 @pytest.mark.parametrize("name", played(CHECKS))
