@@ -14,7 +14,7 @@
   // A confirm form swapped into the dialog opens it; the server's "done" closes it.
   const dialog = byId("dialog");
   on("htmx:afterSwap", ({ detail }) => {
-    if (detail.target.id === "dialog-body" && !dialog.open) dialog.showModal();
+    if (detail.target?.id === "dialog-body" && !dialog.open) dialog.showModal();
   });
   on("done", () => dialog.close());
   dialog.addEventListener("close", () => byId("dialog-body").replaceChildren());
@@ -157,7 +157,7 @@
     }
 
     on("htmx:afterSwap", ({ detail }) => {
-      if (detail.target.id !== "palette-list") return;
+      if (detail.target?.id !== "palette-list") return;
       groups = [...palette.querySelectorAll("[role=group]")].map((box, place) => {
         const all = [...box.querySelectorAll("[role=option]")];
         for (const option of all) option.names = option.dataset.names.split("|").map(plain);
