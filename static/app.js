@@ -113,7 +113,7 @@
   // what matches is found here, so that no letter waits for an answer.
   const palette = byId("palette");
   if (palette) {
-    const most = 12;  // shown of a group
+    const most = 20;  // shown of a group
     const input = palette.querySelector("input"), told = palette.querySelector("[role=status]");
     let groups = [], hurried = false;  // hurried: Enter came before the list did
     const plain = (text) => text.normalize("NFD").replace(/\p{M}/gu, "").toLowerCase().replace(/[\s-]+/g, " ");
