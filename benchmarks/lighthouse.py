@@ -2,7 +2,7 @@
 
 A demo on data of its own; a browser in which a person signs in; Lighthouse in the same browser, since with their cookie
 alone it would meet the sign-in page sooner or later. Which page it saw is checked each time, by address and by size.
-All other pages are weighed in that browser. The cache is emptied each time; figures are medians. Run it alone.
+The cache is emptied each time; figures are medians. Run it alone.
 Lighthouse comes from npm as npm/package-lock.json has it, each package with its checksum, into a folder of the run, and
 needs Node 18.16 or newer.
 """
@@ -19,7 +19,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import urljoin
 
 from playwright.sync_api import BrowserContext, sync_playwright
 
@@ -45,23 +44,6 @@ PAGES = {
     "runs": Page("/orgs/acme/runs/", ALICE, 1800),
     "agency": Page("/agency/", HARRIET, 1800),
 }
-OTHERS = {  # Alice's too; where a selector is given, what it finds there
-    "ledger": ("/orgs/acme/billing/ledger/", "", 1800),
-    "an entry": ("/orgs/acme/billing/ledger/", "a[href*='/ledger/01']", 900),
-    "grants": ("/orgs/acme/billing/grants/", "", 1800),
-    "holds": ("/orgs/acme/billing/holds/", "", 1800),
-    "statement": ("/orgs/acme/billing/statement/", "", 900),
-    "invoices": ("/orgs/acme/billing/invoices/", "", 1800),
-    "a run": ("/orgs/acme/runs/", "#list tr:last-child a", 1800),
-    "new run": ("/orgs/acme/runs/new/", "", 900),
-    "own accounts": ("/orgs/acme/runs/accounts/", "", 900),
-    "subscribe": ("/orgs/acme/subscribe/", "", 900),
-    "settings": ("/orgs/acme/billing/settings/", "", 900),
-    "time zone": ("/orgs/acme/billing/settings/zone/", "", 900),
-    "keys": ("/orgs/acme/settings/keys/", "", 1800),
-    "organizations": ("/orgs/", "", 1800),
-}
-REST = "others"
 MARKS = ("performance", "accessibility", "best-practices")
 
 
@@ -183,38 +165,6 @@ def weight(asked: list[tuple[str, str, float]], elements: float, shift: float) -
     return Weight(sum(size for _, size in once.values()), len(once), script, elements, shift)
 
 
-def weighed(browser: BrowserContext, url: str, selector: str) -> Weight:
-    """Open a page with an empty cache, or what a link on it leads to, and add up what it asks for."""
-    page = browser.new_page()
-    if selector:
-        page.goto(url)
-        url = urljoin(url, page.locator(selector).first.get_attribute("href"))
-        page.goto("about:blank")
-    session = browser.new_cdp_session(page)
-    began: dict[str, tuple[str, str]] = {}
-    asked: list[tuple[str, str, float]] = []
-    session.on(
-        "Network.responseReceived", lambda it: began.update({it["requestId"]: (it["response"]["url"], it["type"])})
-    )
-    session.on("Network.loadingFinished", lambda it: asked.append((*began[it["requestId"]], it["encodedDataLength"])))
-    session.send("Network.enable")
-    session.send("Network.clearBrowserCache")
-    answer = page.goto(url, wait_until="load")
-    page.wait_for_timeout(500)
-    if answer is None or answer.status != 200 or page.url != url:
-        sys.exit(f"{url} was asked for, and {page.url} came.")
-    found = weight(asked, page.evaluate("document.querySelectorAll('*').length"), page.evaluate(SHIFT))
-    page.close()
-    return found
-
-
-SHIFT = """() => new Promise(done => {
-    new PerformanceObserver(list => done(list.getEntries().reduce((sum, each) => sum + each.value, 0)))
-        .observe({type: 'layout-shift', buffered: true});
-    setTimeout(() => done(0), 100);
-})"""
-
-
 def _items(audit: dict[str, Any]) -> list[dict[str, Any]]:
     return list(audit.get("details", {}).get("items", []))
 
@@ -259,7 +209,7 @@ def hard_bars(told: str, weights: list[Weight], elements: int) -> Iterator[Bar]:
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.lighthouse", description=__doc__)
     parser.add_argument("--runs", type=int, default=RUNS, help=f"of each page in each form ({RUNS})")
-    parser.add_argument("--page", choices=[*PAGES, REST], action="append", help="only this one; may be given again")
+    parser.add_argument("--page", choices=PAGES, action="append", help="only this one; may be given again")
     asked = parser.parse_args(arguments)
     missed = 0
     with tempfile.TemporaryDirectory() as folder, demo() as site:
@@ -270,10 +220,6 @@ def main(arguments: list[str]) -> int:
                 for form in LOOKS:
                     seen = [look(command, browser, port, site + page.address, form) for _ in range(asked.runs)]
                     missed |= judge(bars(name, form, seen))
-        if REST in (asked.page or [REST]):
-            with signed_in(site, ALICE, free_port()) as browser:
-                for name, (address, selector, elements) in OTHERS.items():
-                    missed |= judge(hard_bars(name, [weighed(browser, site + address, selector)], elements))
     return missed
 
 
