@@ -132,6 +132,13 @@ def read(org: Organization, now: datetime) -> Balance:
     )
 
 
+def version(org: Organization, now: datetime) -> tuple[object, ...]:
+    """Tell apart what `read` answers: other than before once any of it but what open runs do moved. Two queries."""
+    live = plans.subscription(org)
+    paid = live and (live.pk, live.status, live.price_id, live.next_price_id, live.cancel_at_period_end)
+    return books.tie_out(org.pk), paid, plans.month(org, live, now), now.astimezone(org.tz).date()
+
+
 def _captured(org: Organization, since: date, earlier: date, today: date) -> tuple[Decimal, Decimal]:
     """What was captured since the month began, and since the month before did, as far into it."""
     by_day = usage.captured_by_day(org, earlier)

@@ -20,12 +20,16 @@ IN_PALETTE = 500
 # The pages of an org that the palette names, each with its address and the right it takes.
 PAGES = (
     ("Billing", "billing:overview", "read"),
+    ("Ledger", "billing:ledger", "read"),
+    ("Grants", "billing:grants", "read"),
+    ("Reserved credits", "billing:holds", "read"),
     ("Runs", "runs:index", "read"),
     ("New run", "runs:new", "start_runs"),
     ("Plan and top-ups", "billing:subscribe", "read"),
     ("Automatic top-up", "billing:auto_top_up", "plan"),
     ("Invoices", "billing:invoices", "read"),
     ("Statement of the month", "billing:statement", "read"),
+    ("Settings", "billing:settings", "settings"),
     ("Provider accounts", "runs:accounts", "settings"),
     ("API keys", "billing:keys", "settings"),
 )

@@ -10,6 +10,7 @@ number, attempts, entries, reservation.
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from decimal import Decimal
+from typing import Any
 from uuid import UUID
 
 from django.conf import settings
@@ -44,6 +45,16 @@ SELECT r.status,
 FROM runs_run AS r LEFT JOIN ledger.reservation AS v ON v.org = r.org_id AND v.run = r.id
 WHERE r.id = %(run)s"""
 
+# Whatever moves a figure of a run writes its row or its reservation's anew, and so another number of a transaction into
+# it; but that nobody knows what became of a call is noted on the item alone.
+VERSIONS = """
+SELECT r.id, r.xmin::text, v.xmin::text,
+       (SELECT count(*) FROM runs_item WHERE run_id = r.id AND status = 'running' AND unanswered_at IS NOT NULL)
+FROM runs_run AS r LEFT JOIN ledger.reservation AS v ON v.org = r.org_id AND v.run = r.id
+WHERE r.org_id = %(org)s AND """
+VERSIONS_OF_OPEN = f"{VERSIONS} r.status = ANY(%(open)s) ORDER BY r.id"
+VERSION = f"{VERSIONS} r.id = %(run)s"
+
 # By run, which accounts have to be asked whether they are back; none while one of the run's is left alone or asked.
 HELD_UP = """
 SELECT r.id, coalesce(array_agg(l.provider_id || ' ' || l.account) FILTER (WHERE l.open_until IS NOT NULL), '{}')
@@ -63,6 +74,14 @@ WHERE i.run_id = %(run)s AND i.status = 'running'
   AND a.sent_at <= (SELECT ledger.clock()) - %(patience)s * interval '1 second'
   AND (i.unanswered_at IS NOT NULL OR i.lease_until < clock_timestamp())
 ORDER BY i.number FOR NO KEY UPDATE OF i"""
+
+
+def versions(org: UUID, run: UUID | None = None) -> list[tuple[Any, ...]]:
+    """Tell apart how an org's open runs stand, or one run: other than before once any figure of them moved. One query.
+
+    It costs the same however many items they have.
+    """
+    return query(VERSION, org=org, run=run) if run else query(VERSIONS_OF_OPEN, org=org, open=list(Run.OPEN))
 
 
 def enroll(run: Run, rows: Sequence[UUID]) -> None:

@@ -1,11 +1,13 @@
 """The runs' pages: the list, a new run, one run's receipt, and what a person may say to it.
 
-Every action is one form: with htmx it answers the piece of the page it was said on, without it leads back there. A
-refusal stands in place, beside the run it is about, with its status.
+Every action is one form: with htmx it answers at once whatever it changed of the page it was said on, without it leads
+back there. A refusal stands in place, beside the run it is about, with its status. What a live page asks again and
+again is answered with 304 while nothing of it moved.
 """
 
 from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
+from hashlib import sha256
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -14,6 +16,7 @@ from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpResponse, QueryDict
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
+from django.utils.cache import get_conditional_response
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 from django_htmx.http import HttpResponseClientRedirect, reswap, retarget, trigger_client_event
@@ -24,7 +27,7 @@ from oxygen_site.clock import clock
 from oxygen_site.htmx import page
 from oxygen_site.transactions import Refused, one_snapshot
 from runs import accounts as own_accounts
-from runs import approval, lifecycle, queries, today
+from runs import approval, lifecycle, queries, standing, today
 from runs.cascade import ZERO, plain
 from runs.estimates import estimate
 from runs.forms import AccountForm, ApproveForm, CapForm, ItemsFilter, RunForm, RunsFilter
@@ -38,16 +41,18 @@ PIECES = ("run", "receipt", "items")  # of a run's page
 @org_page(may="read")
 @one_snapshot()
 def index(request: OrgRequest) -> HttpResponse:
-    asked = _filters(RunsFilter(request.GET))
     context = {
         "section": "runs",
         "may_start": access.may(request.role, "start_runs"),
         "may_connect": access.may(request.role, "settings"),
-        "asked": asked,
-        "statuses": Run.Status,
-        "listed": queries.runs_page(request.org, before=asked["before"], status=asked["status"]),
     }
-    return page(request, "runs/index.html", context, fragment="list")
+    return page(request, "runs/index.html", context | _list(request, request.GET), fragment="list")
+
+
+def _list(request: OrgRequest, query: QueryDict) -> dict[str, Any]:
+    asked = _filters(RunsFilter(query))
+    listed = queries.runs_page(request.org, before=asked["before"], status=asked["status"])
+    return {"query": query, "asked": asked, "statuses": Run.Status, "listed": listed}
 
 
 @require_safe
@@ -55,11 +60,28 @@ def index(request: OrgRequest) -> HttpResponse:
 @one_snapshot()
 def attention(request: OrgRequest) -> HttpResponse:
     """The live runs' figures, for a page that watches them; the whole card once a run began, stopped or ended."""
-    state = attended(queries.attention(request.org))
     back = _back(request.GET.get("back", ""), request)
+    money = balance.version(request.org, clock()) if back == _billing(request) else ()
+    return _poll(request, lambda: _live(request, back), standing.versions(request.org.pk), money)
+
+
+def _live(request: OrgRequest, back: str) -> HttpResponse:
+    state = attended(queries.attention(request.org))
     if state["seen"] != request.GET.get("seen"):
         return reswap(retarget(_attention(request, back), "#runs"), "outerHTML")
     return render(request, "runs/_live.html", state | _balance(request, back))
+
+
+def _poll(request: OrgRequest, answer: Callable[[], HttpResponse], *versions: object) -> HttpResponse:
+    """Answer what is asked again and again, or only that it stands as it did: 304.
+
+    A mark tells how it stands, read before anything else is. What is swapped in elsewhere, with its forms, has none.
+    """
+    mark = f'"{sha256(repr(versions).encode()).hexdigest()[:24]}"'
+    answered = get_conditional_response(request, etag=mark) or answer()
+    if "HX-Retarget" not in answered:
+        answered["ETag"] = mark
+    return answered
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -146,7 +168,9 @@ def _accounts(request: OrgRequest, refused: Provider | None = None, refusal: Ref
 @require_safe
 @org_page(may="read")
 def detail(request: OrgRequest, run_id: UUID) -> HttpResponse:
-    return _show(request, _run(request, run_id))
+    if _target(request) != "receipt":
+        return _show(request, _run(request, run_id))
+    return _poll(request, lambda: _show(request, _run(request, run_id)), standing.versions(request.org.pk, run_id))
 
 
 @require_POST
@@ -212,7 +236,7 @@ def _act(request: OrgRequest, run_id: UUID, verb: Callable[[Run], Run]) -> HttpR
 
 
 def _answer(request: OrgRequest, run: Run, refusal: Refused | None = None) -> HttpResponse:
-    """Where the action was said: the card of paused and live runs, or the run's own page."""
+    """Whatever it changed of where it was said: the runs' card and what stands beside it, or the run's own page."""
     back = _back(request.POST.get("back", ""), request)
     own = reverse("runs:detail", args=[request.org.slug, run.id])
     if not request.htmx:  # type: ignore[attr-defined]
@@ -229,14 +253,18 @@ def _answer(request: OrgRequest, run: Run, refusal: Refused | None = None) -> Ht
 
 def _attention(request: OrgRequest, back: str, run: Run | None = None, refusal: Refused | None = None) -> HttpResponse:
     context = {"back": back, "refusal": refusal, "refused": run} | _balance(request, back)
+    if back == reverse("runs:index", args=[request.org.slug]):
+        context |= _list(request, _shown(request)) | {"oob": True}
     return render(request, "runs/_attended.html", context)
 
 
 def _balance(request: OrgRequest, back: str) -> dict[str, Any]:
     """The billing page shows the balance beside the runs, so an answer to it brings both."""
-    if back != reverse("billing:overview", args=[request.org.slug]):
-        return {}
-    return {"balance": balance.read(request.org, clock()), "oob": True}
+    return {"balance": balance.read(request.org, clock()), "oob": True} if back == _billing(request) else {}
+
+
+def _billing(request: OrgRequest) -> str:
+    return reverse("billing:overview", args=[request.org.slug])
 
 
 def _confirm(
@@ -267,8 +295,7 @@ def _confirm(
 
 
 def _show(request: OrgRequest, run: Run, refusal: Refused | None = None) -> HttpResponse:
-    context = _context(request, run, refusal)
-    target = (request.htmx.target or "").rpartition("#")[2]  # type: ignore[attr-defined]
+    context, target = _context(request, run, refusal), _target(request)
     if target == "receipt" and request.GET.get("seen") != run.status:
         return reswap(retarget(render(request, "runs/detail.html#run", context), "#run"), "outerHTML")
     status = refusal.status if refusal else 200
@@ -276,7 +303,7 @@ def _show(request: OrgRequest, run: Run, refusal: Refused | None = None) -> Http
 
 
 def _context(request: OrgRequest, run: Run, refusal: Refused | None) -> dict[str, Any]:
-    query = _query(request)
+    query = _shown(request) if _target(request) in ("run", "receipt") else request.GET
     asked = _filters(ItemsFilter(query))
     after, status, calls, number = asked["after"] or 0, asked["status"], asked["calls"], asked["row"]
     with one_snapshot():
@@ -294,12 +321,13 @@ def _context(request: OrgRequest, run: Run, refusal: Refused | None) -> dict[str
     }
 
 
-def _query(request: OrgRequest) -> QueryDict:
-    """The page's filters; a poll or an action has an address of its own, and answers the page as it stands."""
-    htmx = request.htmx  # type: ignore[attr-defined]
-    if (htmx.target or "").rpartition("#")[2] in ("run", "receipt") and htmx.current_url:
-        return QueryDict(urlsplit(htmx.current_url).query)
-    return request.GET
+def _shown(request: OrgRequest) -> QueryDict:
+    """The page's filters: a poll or an action has an address of its own, and answers the page as it stands."""
+    return QueryDict(urlsplit(request.htmx.current_url or "").query)  # type: ignore[attr-defined]
+
+
+def _target(request: OrgRequest) -> str:
+    return (request.htmx.target or "").rpartition("#")[2]  # type: ignore[attr-defined]
 
 
 def _run(request: OrgRequest, run_id: UUID) -> Run:

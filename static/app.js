@@ -1,20 +1,20 @@
 // Small behaviours around htmx: dialog, toasts, failures, polling, drill-down, the palette.
 (() => {
-  const on = (names, fn) => names.split(" ").forEach((name) => document.addEventListener(name, fn));
+  const on = (name, fn) => document.addEventListener(name, fn);
   const byId = (id) => document.getElementById(id);
+  const make = (name, facts) => Object.assign(document.createElement(name), facts);
 
-  function toast({ text, level = "good" }) {
-    const box = Object.assign(document.createElement("p"), { className: `toast ${level}`, textContent: text });
+  function toast({ text, level = "good", id = "" }) {
+    const box = make("p", { id, className: `toast ${level}`, textContent: text });
     byId("toasts").append(box);
-    setTimeout(() => box.remove(), 6000);
+    if (!id) setTimeout(() => box.remove(), 6000);  // what has a name is taken back by it
   }
   on("toast", (event) => toast(event.detail));
 
   // A confirm form swapped into the dialog opens it; the server's "done" closes it.
   const dialog = byId("dialog");
-  on("htmx:afterSwap htmx:after:swap", (event) => {
-    const target = event.detail.target ?? event.detail.ctx?.target;
-    if (target?.id === "dialog-body" && !dialog.open) dialog.showModal();
+  on("htmx:afterSwap", ({ detail }) => {
+    if (detail.target?.id === "dialog-body" && !dialog.open) dialog.showModal();
   });
   on("done", () => dialog.close());
   dialog.addEventListener("close", () => byId("dialog-body").replaceChildren());
@@ -26,31 +26,70 @@
   });
 
   // A failure is said, and what is on the page stays: in the card that asked, or as a toast for an action.
-  const status = (event) => event.detail.xhr?.status ?? event.detail.ctx?.response?.status;
-  const isGet = (event) => (event.detail.requestConfig?.verb ?? event.detail.ctx?.request?.method ?? "").toLowerCase() === "get";
-  const words = (code) => ({
-    0: "No connection. Nothing was changed.",
-    403: "You may not do that here. Reload the page to see what you may.",
-    404: "That is gone. Reload the page.",
-  })[code] ?? `The server could not do that (${code}). Nothing was changed.`;
+  const polls = (elt) => elt.matches("[data-poll]");
+  const failure = (place) => place.querySelector(":scope > .failure");
+  const words = (code) => ({ 403: "You may not do that here", 404: "That is gone" })[code]
+    ?? `The server ${code < 500 ? "refused" : "failed"} (${code})`;
 
-  function failed(event, code) {
-    const target = event.detail.target ?? event.detail.ctx?.target;
-    if (event.target.matches?.("[data-poll]")) return;  // it asks again by itself
-    if (!isGet(event) || !target?.isConnected) return toast({ level: "bad", text: words(code) });
-    target.querySelector(":scope > .failure")?.remove();
-    const note = Object.assign(document.createElement("p"), { className: "failure", role: "alert" });
-    note.textContent = code === 0 ? "No connection, so this may be old." : `This could not be loaded (${code}), so it may be old.`;
-    const again = Object.assign(document.createElement("a"), { href: location.href, textContent: "Try again", className: "btn small" });
+  function failed({ requestConfig: { elt, verb }, pathInfo, target }, why, so) {
+    const poll = polls(elt), place = poll ? elt.closest("section") : target;
+    if (verb !== "get" || !place.checkVisibility()) return toast({ level: "bad", text: `${why}${so}.` });
+    if (poll && failure(place)) return;
+    failure(place)?.remove();
+    const note = make("p", { className: "failure", textContent: `${why}, so this may be old.` });
+    note.setAttribute("role", "alert");
+    place.prepend(note);
+    if (poll) return;  // it asks again by itself
+    const again = make("a", { href: location.href, textContent: "Try again", className: "btn small" });
+    for (const name of ["hx-swap", "hx-push-url"]) if (elt.hasAttribute(name)) again.setAttribute(name, elt.getAttribute(name));
+    again.setAttribute("hx-get", pathInfo.finalRequestPath);
+    again.setAttribute("hx-target", `#${place.id}`);
     note.append(again);
-    target.prepend(note);
+    window.htmx.process(again);
   }
-  on("htmx:responseError htmx:response:error", (event) => failed(event, status(event)));
-  on("htmx:sendError htmx:timeout", (event) => failed(event, 0));
+  const doubt = ": look whether it was done before you do it again";
+  on("htmx:responseError", ({ detail }) => failed(detail, words(detail.xhr.status), ", so nothing was changed"));
+  on("htmx:sendError", ({ detail }) => failed(detail, navigator.onLine ? "The server cannot be reached" : "You are offline", doubt));
+  on("htmx:timeout", ({ detail }) => failed(detail, "The answer took too long", doubt));
 
-  // Polling rests while the tab is hidden.
-  on("htmx:beforeRequest htmx:before:request", (event) => {
-    if (document.hidden && event.target.matches?.("[data-poll]")) event.preventDefault();
+  // Offline is said once, and what failed meanwhile is asked for again once one is back.
+  addEventListener("offline", () => toast({ id: "offline", level: "bad", text: "You are offline. What you see may be old." }));
+  addEventListener("online", () => {
+    byId("offline")?.remove();
+    document.querySelectorAll(".failure a").forEach((again) => again.click());
+  });
+
+  // Polling rests while the tab is hidden, and leaves alone what stands as it did when it asked before.
+  const stood = {};
+  on("htmx:beforeRequest", (event) => {
+    if (document.hidden && polls(event.target)) event.preventDefault();
+  });
+  on("htmx:beforeSwap", ({ detail }) => {
+    const { elt } = detail.requestConfig;
+    if (!polls(elt)) return;
+    const mark = detail.xhr.getResponseHeader("ETag"), path = detail.pathInfo.finalRequestPath;
+    if (mark && mark === stood[path]) detail.shouldSwap = false;
+    stood[path] = mark;
+    failure(elt.closest("section"))?.remove();
+  });
+
+  // Focus is never lost: what a swap took away hands it to what has its id, or its name in its place, or to the place;
+  // and a button that rested while it was answered has it back.
+  let held, swapping;
+  on("focusin", ({ target }) => { held = target; });
+  on("focusout", ({ target }) => { if (!swapping && !target.disabled) held = undefined; });
+  on("htmx:beforeSwap", () => { swapping = true; });
+  on("htmx:afterRequest", ({ detail: { target } }) => {
+    swapping = false;
+    const lost = () => held && document.activeElement === document.body;
+    if (!lost()) return;
+    const place = byId(target.id) ?? target;
+    const same = [...place.querySelectorAll("a, button")].find(({ textContent }) => textContent === held.textContent);
+    for (const next of [held, byId(held.id), same, place]) {
+      if (!next || !lost()) continue;
+      if (next === place) place.tabIndex = -1;
+      next.focus({ preventScroll: true });
+    }
   });
 
   // A bar, picked in a chart, asks for what its link in the table does: a day's or an hour's charges, or a narrower range.
@@ -60,21 +99,21 @@
     const names = event.detail.names.split(" "), values = event.detail.key.split(" ");
     for (const name of ["before", "day", "hour", ...(names[1] ? ["range"] : [])]) query.delete(name);
     names.forEach((name, n) => query.set(name, values[n]));
-    const link = Object.assign(document.createElement("a"), { href: `?${query}`, hidden: true });
+    byId("drill")?.remove();
+    const link = make("a", { id: "drill", href: `?${query}`, hidden: true });
     const [target, swap] = names[1] ? ["#usage", "outerHTML"] : ["#charges", "outerHTML show:top"];
     for (const [name, value] of [["get", `?${query}`], ["target", target], ["swap", swap], ["push-url", "true"]])
       link.setAttribute(`hx-${name}`, value);
     event.target.append(link);
     window.htmx.process(link);
     link.click();
-    link.remove();
   });
 
   // The palette: organizations and pages by a few letters, from anywhere. The server brings the list when it is opened;
   // what matches is found here, so that no letter waits for an answer.
   const palette = byId("palette");
   if (palette) {
-    const most = 12;  // shown of a group
+    const most = 20;  // shown of a group
     const input = palette.querySelector("input"), told = palette.querySelector("[role=status]");
     let groups = [], hurried = false;  // hurried: Enter came before the list did
     const plain = (text) => text.normalize("NFD").replace(/\p{M}/gu, "").toLowerCase().replace(/[\s-]+/g, " ");
@@ -117,8 +156,8 @@
       palette.classList.toggle("is-empty", groups.length > 0 && !found);
     }
 
-    on("htmx:afterSwap htmx:after:swap", (event) => {
-      if ((event.detail.target ?? event.detail.ctx?.target)?.id !== "palette-list") return;
+    on("htmx:afterSwap", ({ detail }) => {
+      if (detail.target?.id !== "palette-list") return;
       groups = [...palette.querySelectorAll("[role=group]")].map((box, place) => {
         const all = [...box.querySelectorAll("[role=option]")];
         for (const option of all) option.names = option.dataset.names.split("|").map(plain);

@@ -7,7 +7,7 @@ from django.shortcuts import redirect
 from django.utils.functional import SimpleLazyObject
 from django.views.decorators.http import require_safe
 
-from billing import access, balance, breakdown, charges, charts, course, notices, spans, top_ups, usage
+from billing import access, balance, breakdown, charges, charts, course, spans, usage
 from billing.access import OrgRequest, org_page
 from billing.breakdown import Breakdown, Group
 from billing.forms import OverviewFilter
@@ -49,7 +49,6 @@ def overview(request: OrgRequest) -> HttpResponse:
         "filtered": any(asked[name] for name in form.FILTERS),
         "labels": lazy(lambda: _labels(org, asked, used)),
         "choices": lazy(lambda: usage.choices(org, span)),
-        "notices": lazy(lambda: _notices(request, stands)),
         "balance": stands,
         "usage": used,
         "chart": lazy(lambda: charts.usage(used)),
@@ -78,17 +77,6 @@ def _labels(org: Organization, asked: dict[str, Any], used: Breakdown) -> dict[s
     if asked["member"]:  # whoever it is: only the org's own people are named
         names |= {user.pk: str(user) for user in access.people_of(org).filter(pk=asked["member"])}
     return usage.MODES | usage.OUTCOMES | {str(id): name for id, name in names.items()}
-
-
-def _notices(request: OrgRequest, stands: balance.Balance) -> list[notices.Notice]:
-    org = request.org
-    return notices.notices(
-        org,
-        stands.standing,
-        may_buy=access.may(request.role, "plan"),
-        wish=top_ups.of(org),
-        asked=top_ups.asked(org),
-    )
 
 
 def _asked_for(request: OrgRequest) -> str | None:

@@ -56,10 +56,10 @@ def see(page: Page, scripts: bool, words: str | re.Pattern[str]) -> None:
         expect(card).to_contain_text(words, timeout=SOON)
         return
     for _ in range(60):
+        page.wait_for_timeout(500)  # the answer to what was said may still be coming
         page.reload()
         if re.search(words, card.inner_text()):
             return
-        page.wait_for_timeout(500)
     expect(card).to_contain_text(words)
 
 
