@@ -245,7 +245,8 @@ PROCRASTINATE_WORKER_DEFAULTS = {
     "concurrency": WORKER_JOBS,
     "update_heartbeat_interval": RESCUE_SECONDS / 3,
     "stalled_worker_timeout": RESCUE_SECONDS,
-    "fetch_job_polling_interval": min(5, RESCUE_SECONDS),
+    # A job that waits behind another's lock is found by this alone, and somebody may be watching for what it does.
+    "fetch_job_polling_interval": min(1, RESCUE_SECONDS),
     "delete_jobs": "successful",
 }
 

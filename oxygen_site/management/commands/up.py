@@ -97,11 +97,12 @@ class Command(BaseCommand):
         _check_port(port)
         self.children: list[Child] = []
         self.server: postgres.Server | None = None
+        self.asked_to_stop = False
         for reason in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(reason, _stop)
+            signal.signal(reason, self._stop)
         try:
             self._start(demo, port)
-            while True:
+            while not self.asked_to_stop:
                 if self.server is not None and not self.server.alive():
                     self._say("PostgreSQL ended; starting it again.")
                     self.server.start()
@@ -109,7 +110,7 @@ class Command(BaseCommand):
                     child.tend()
                 time.sleep(0.2)
         except KeyboardInterrupt:
-            self._say("Stopping.")
+            pass
         except (postgres.Unavailable, sandbox.Apart) as reason:
             raise CommandError(str(reason)) from None
         finally:
@@ -180,7 +181,15 @@ class Command(BaseCommand):
             raise CommandError(f"{command} failed; the reason is above.")
         return told
 
+    def _stop(self, number: int, frame: object) -> NoReturn:
+        for reason in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(reason, signal.SIG_IGN)  # asked once is enough; nothing may cut the stopping short
+        self.asked_to_stop = True  # what is raised is lost where it meets a callback, such as that of a fork
+        raise KeyboardInterrupt
+
     def _stop_all(self) -> None:
+        if self.asked_to_stop:
+            self._say("Stopping.")
         for reason in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(reason, signal.SIG_IGN)
         # Last started, first asked: the worker's calls in flight still find who answers, everybody the database.
@@ -220,12 +229,6 @@ GUNICORN = [
     "--log-level=warning",
     "--no-control-socket",
 ]
-
-
-def _stop(number: int, frame: object) -> NoReturn:
-    for reason in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(reason, signal.SIG_IGN)  # asked once is enough; nothing may cut the stopping short
-    raise KeyboardInterrupt
 
 
 def _check_port(port: str) -> None:
