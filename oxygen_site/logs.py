@@ -62,6 +62,7 @@ def config(*, as_json: bool) -> dict[str, Any]:
         "root": {"handlers": ["console"], "level": "WARNING"},
         "loggers": {
             "django": {"handlers": []},  # its own would tell the same a second time
+            "django.template": {"propagate": False},  # it tells of names that are missing, with all that was there
             "gunicorn.error": {"handlers": ["console"], "propagate": False},
             "oxygen": {"level": "INFO"},
             "oxygen.requests": {"level": "INFO" if as_json else "WARNING"},

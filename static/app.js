@@ -32,7 +32,7 @@
     ?? `The server ${code < 500 ? "refused" : "failed"} (${code})`;
 
   function failed({ requestConfig: { elt, verb }, pathInfo, target }, why, so) {
-    const poll = polls(elt), place = poll ? elt.closest("section") : target;
+    const poll = polls(elt), place = poll ? elt.closest("section, main") : target;
     if (verb !== "get" || !place.checkVisibility()) return toast({ level: "bad", text: `${why}${so}.` });
     if (poll && failure(place)) return;
     failure(place)?.remove();
@@ -70,7 +70,7 @@
     const mark = detail.xhr.getResponseHeader("ETag"), path = detail.pathInfo.finalRequestPath;
     if (mark && mark === stood[path]) detail.shouldSwap = false;
     stood[path] = mark;
-    failure(elt.closest("section"))?.remove();
+    failure(elt.closest("section, main"))?.remove();
   });
 
   // Focus is never lost: what a swap took away hands it to what has its id, or its name in its place, or to the place;

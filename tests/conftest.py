@@ -83,9 +83,12 @@ def written(settings: Any) -> Iterator[StringIO]:
     stream = config["handlers"]["console"]["stream"] = StringIO()
     for logger in (config["root"], *config["loggers"].values()):
         logger["level"] = "DEBUG"
+    levels = {name: logging.getLogger(name).level for name in config["loggers"]}
     logging.config.dictConfig(config)
     yield stream
     logging.config.dictConfig(settings.LOGGING)
+    for name, level in levels.items():  # which the settings leave as they are
+        logging.getLogger(name).setLevel(level)
 
 
 def lines(written: StringIO, logger: str) -> list[dict[str, Any]]:

@@ -117,7 +117,7 @@ OVERVIEW = (
     State("Overview for a viewer", "Vera", f"{ACME}/billing/?range=30d", "It ties out."),
     State("Overview, where nothing fits the filters", "Alice", f"{ACME}/billing/?provider=nobody", "Take one off"),
     State("Overview, a card not loaded", "Alice", f"{ACME}/billing/", "Try again", act=cut_off, fails=True),
-    State("Overview, offline", "Alice", f"{ACME}/billing/", "No connection", act=offline, fails=True),
+    State("Overview, offline", "Alice", f"{ACME}/billing/", "You are offline", act=offline, fails=True),
     State("Palette", "Alice", f"{ACME}/billing/", "Late Payments", act=press("Switch organization")),
     State("Account menu", "Alice", f"{ACME}/billing/", "Sign out", act=press("Signed in as")),
     State("Dialog to cancel a run", "Alice", f"{ACME}/billing/", "Keep", act=press("Cancel run", "link", "#runs")),
