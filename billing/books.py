@@ -212,17 +212,31 @@ def tie_out(org: UUID) -> TieOut:
 def tie_out_at(org: UUID, at: datetime) -> TieOut:
     """Fold back from the present to where the org's credits were at an instant, what was booked at it included.
 
-    One query. It reads the account's moves since, the rollups' rows since, and the calls of the rest of that day.
+    Two queries. They read the account's moves since, the rollups' rows since, and the calls of the rest of that day.
     """
     with connection.cursor() as cursor:
-        cursor.execute(_AT, {"org": org, "at": at})
+        cursor.execute(_CUT, {"org": org, "at": at})
+        zone, day, ends = cursor.fetchone()
+        cursor.execute(_AT, {"org": org, "at": at, "zone": zone, "day": day, "ends": ends})
         row = cursor.fetchone()
     return TieOut(*row)
 
 
+# The org's day at an instant, and when it is over for certain. Where a clock was put back over midnight, the next day may
+# have begun by then, and is read by its entries too.
+_CUT = """
+    SELECT zone, CASE WHEN next_begins <= %(at)s THEN day + 1 ELSE day END,
+           CASE WHEN next_begins <= %(at)s THEN %(at)s + interval '2 days' ELSE day_ends END
+    FROM ledger.account, LATERAL (SELECT ledger.local_day(%(at)s, zone) AS day) AS today, LATERAL (
+      SELECT min(near) FILTER (WHERE ledger.local_day(near, zone) > day) AS next_begins,
+             max(near) FILTER (WHERE ledger.local_day(near, zone) <= day) + interval '30 minutes' AS day_ends
+      FROM generate_series(-6, 6) AS halves,
+        LATERAL (SELECT ((day + 1)::timestamp AT TIME ZONE zone) + halves * interval '30 minutes' AS near)) AS midnight
+    WHERE org = %(org)s"""
+
 # Reserved is what was drawn, less what the runs then open had captured by then: what they captured in all, less what
-# they did since. Since then means the entries up to the end of that day, and the rollup's days after. Where a clock was
-# put back over midnight, the next day may have begun by then, and is read by its entries too.
+# they did since. Since then means the entries up to the end of that day, and the rollup's days after. The bounds come as
+# plain values, for a planner that cannot see how few entries lie between them reads the month.
 _AT = """
     WITH last AS (
       SELECT account_seq, available_after, drawn_after FROM ledger.entry
@@ -237,21 +251,12 @@ _AT = """
       UNION ALL
       SELECT r.run, r.captured FROM moves m JOIN ledger.reservation r ON r.org = %(org)s AND r.run = m.source
       WHERE m.item = -1 AND r.opened_at <= %(at)s),
-    today AS (SELECT zone, ledger.local_day(%(at)s, zone) AS day FROM ledger.account WHERE org = %(org)s),
-    cut AS (
-      SELECT zone, CASE WHEN next_begins <= %(at)s THEN day + 1 ELSE day END AS day,
-             CASE WHEN next_begins <= %(at)s THEN %(at)s + interval '2 days' ELSE day_ends END AS ends
-      FROM today, LATERAL (
-        SELECT min(near) FILTER (WHERE ledger.local_day(near, zone) > day) AS next_begins,
-               max(near) FILTER (WHERE ledger.local_day(near, zone) <= day) + interval '30 minutes' AS day_ends
-        FROM generate_series(-6, 6) AS halves,
-          LATERAL (SELECT ((day + 1)::timestamp AT TIME ZONE zone) + halves * interval '30 minutes' AS near)) AS midnight),
     since AS MATERIALIZED (
-      SELECT u.run, u.credits FROM ledger.usage_by_run u, cut WHERE u.org = %(org)s AND u.day > cut.day
+      SELECT run, credits FROM ledger.usage_by_run WHERE org = %(org)s AND day > %(day)s
       UNION ALL
-      SELECT e.source, e.amount FROM ledger.entry e, cut
-      WHERE e.org = %(org)s AND e.account_seq IS NULL AND e.at > %(at)s AND e.at < cut.ends
-        AND ledger.local_day(e.at, cut.zone) <= cut.day),
+      SELECT source, amount FROM ledger.entry
+      WHERE org = %(org)s AND account_seq IS NULL AND at > %(at)s AND at < %(ends)s
+        AND ledger.local_day(at, %(zone)s) <= %(day)s),
     moved AS (
       SELECT coalesce(sum(amount) FILTER (WHERE kind = 'granted'), 0) AS granted,
              coalesce(sum(amount) FILTER (WHERE kind = 'expired'), 0) AS expired,

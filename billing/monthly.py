@@ -74,7 +74,7 @@ class Statement:
 
 
 def read(org: Organization, first: date, now: datetime) -> Statement:
-    """Read the statement of the month that begins on `first`; of the running one, up to now. Five queries."""
+    """Read the statement of the month that begins on `first`; of the running one, up to now. Seven queries."""
     following = later(first)
     month = Span("month", first, following - timedelta(days=1), org.tz)
     start, end = month.instants()

@@ -133,7 +133,7 @@ def ledger(
     after: Place | None = None,
     limit: int,
 ) -> Listed[Line, Place]:
-    """List the entries, newest first. Three queries at most; one where a kind is named."""
+    """List the entries, newest first. Four queries at most; one where a kind is named."""
     page = entries(org, Wanted(start=start, end=end, kind=kind), after=after, limit=limit)
     return Listed([Line(entry, None) for entry in page.rows] if kind else _folded(org, page.rows), page.next)
 

@@ -69,7 +69,7 @@ def balance(request: OrgRequest) -> Data[Balance]:
     `next_refill_at` is null while nothing is known to come: no plan, a payment that is missing, a subscription that
     ends with this credit month. `next_expiry` is what expires first if nothing burns it before.
     """
-    # Eight queries at most, in one snapshot.
+    # Nine queries at most, in one snapshot.
     org, now = request.org, clock()
     standing, tie_out = plans.read(org, now), books.tie_out(org.pk)
     return Data(

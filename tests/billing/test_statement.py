@@ -115,5 +115,5 @@ def test_its_queries_do_not_grow(read: Read, acme: Organization, django_assert_m
         run = open_run(acme.pk, 5, begin=5)
         settle(acme.pk, run, *(attempt(n) for n in range(1, 6)))
     ledger.pause(acme.pk, run, True)
-    with django_assert_max_num_queries(13):
+    with django_assert_max_num_queries(15):
         read()
