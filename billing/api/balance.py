@@ -69,7 +69,7 @@ def balance(request: OrgRequest) -> Data[Balance]:
     `next_refill_at` is null while nothing is known to come: no plan, a payment that is missing, a subscription that
     ends with this credit month. `next_expiry` is what expires first if nothing burns it before.
     """
-    # Nine queries at most, in one snapshot.
+    # Eight queries at most, in one snapshot.
     org, now = request.org, clock()
     standing, tie_out = plans.read(org, now), books.tie_out(org.pk)
     return Data(
@@ -94,7 +94,7 @@ def balance_at(request: OrgRequest, instant: InstantIn) -> Data[BalanceAt]:
 
     The figures tie out as the present ones do. `proven_at` is when the books were last proved.
     """
-    # One query besides the clock's, in one snapshot.
+    # Two queries besides the clock's, in one snapshot.
     if instant > clock():
         raise Refused("instant_to_come", "That instant has not come yet. Name one that has passed.", 422)
     tie_out = books.tie_out_at(request.org.pk, instant)
