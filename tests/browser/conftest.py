@@ -13,7 +13,7 @@ import pytest
 from django.conf import settings
 from django.db import connection
 from django.test import Client
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
 
 from billing.models import User
 from oxygen_site.postgres import CLONE
@@ -24,6 +24,7 @@ from tests.runs.conftest import _catalog_file, _providers, catalog, mixed, provi
 
 os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"  # Playwright's own loop runs in this thread
 
+expect.set_options(timeout=15_000)  # of a machine that does three things at once
 QUIET = ["--disable-gpu", "--disable-extensions", "--disable-background-networking", "--mute-audio", "--no-first-run"]
 REFUSALS = ("status of 402", "status of 409", "status of 422")  # answers of ours, which the console calls errors
 

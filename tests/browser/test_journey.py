@@ -1,4 +1,7 @@
-"""The way through: sign in, find the org, decide about paused runs; the books stay right. With and without scripts."""
+"""The way through: sign in, find the org, decide about paused runs; the books stay right. With scripts, and without.
+
+Without them in the soak: what `make test` asks of a browser that has none is in test_keyboard.
+"""
 
 import re
 from decimal import Decimal
@@ -12,6 +15,7 @@ from runs import lifecycle
 from runs.models import Run
 from tests.browser.conftest import Open
 from tests.conftest import give, person
+from tests.effort import SOAK
 from tests.runs.conftest import Providers, column_of, start, table_of
 
 TOOL = "hunter.email_finder"  # one credit a call, never more
@@ -39,7 +43,7 @@ def spare(zephyr: Organization, alice: User, short: Run) -> Run:
     return lifecycle.pause(start(zephyr, alice, TOOL, rows=5, cap=5), by=alice)
 
 
-@pytest.fixture(params=[True, False], ids=["with scripts", "without scripts"])
+@pytest.fixture(params=[True, False] if SOAK else [True], ids=lambda has: "with scripts" if has else "without scripts")
 def scripts(request: pytest.FixtureRequest) -> bool:
     return bool(request.param)
 

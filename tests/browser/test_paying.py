@@ -21,7 +21,7 @@ from tests.effort import SOAK
 from tests.sandbox.stripe.local import Sandbox
 
 FAILS, ASKS, OTHER = "4000000000000341", "4000002760003184", "5555555555554444"
-# What is bought at once, in make test too; a change that waits and a pack, whose forms are alike, in the soak.
+# The first purchase in make test too; what comes after it, whose forms are alike, in the soak.
 both_ways = pytest.mark.parametrize("scripts", [True, False], ids=["with scripts", "without scripts"])
 both_in_the_soak = both_ways if SOAK else pytest.mark.parametrize("scripts", [True], ids=["with scripts"])
 
@@ -99,7 +99,7 @@ def test_a_first_subscription_is_paid_at_checkout_or_left(buyer: Buyer) -> None:
     buyer.on("Growth")
 
 
-@both_ways
+@both_in_the_soak
 def test_an_upgrade_now_costs_and_adds_what_was_shown(customer: Buyer) -> None:
     before = customer.available()
     due, credits = customer.upgrade()
