@@ -236,7 +236,8 @@ _CUT = """
 
 # Reserved is what was drawn, less what the runs then open had captured by then: what they captured in all, less what
 # they did since. Since then means the entries up to the end of that day, and the rollup's days after. The bounds come as
-# plain values, for a planner that cannot see how few entries lie between them reads the month.
+# plain values, and the runs as an array, for the planner cannot see how few entries lie between or how few runs ended, and
+# would read the month, and all runs for each.
 _AT = """
     WITH last AS (
       SELECT account_seq, available_after, drawn_after FROM ledger.entry
@@ -249,8 +250,8 @@ _AT = """
     open AS (
       SELECT run, captured FROM still WHERE opened_at <= %(at)s
       UNION ALL
-      SELECT r.run, r.captured FROM moves m JOIN ledger.reservation r ON r.org = %(org)s AND r.run = m.source
-      WHERE m.item = -1 AND r.opened_at <= %(at)s),
+      SELECT run, captured FROM ledger.reservation
+      WHERE org = %(org)s AND run = ANY(ARRAY(SELECT source FROM moves WHERE item = -1)) AND opened_at <= %(at)s),
     since AS MATERIALIZED (
       SELECT run, credits FROM ledger.usage_by_run WHERE org = %(org)s AND day > %(day)s
       UNION ALL
