@@ -67,19 +67,23 @@
       const beside = left + width + 8 + tip.offsetWidth > plot.clientWidth ? left - tip.offsetWidth - 8 : left + width + 8;
       tip.style.left = `${Math.max(0, beside)}px`;
     }
-    function drill() {
+    function drill(n) {
       const { meta } = plot._fullLayout;
       hide();
-      if (meta.drill) plot.dispatchEvent(new CustomEvent("drill", { bubbles: true, detail: { names: meta.drill, key: meta.keys[shown] } }));
+      if (meta.drill) plot.dispatchEvent(new CustomEvent("drill", { bubbles: true, detail: { names: meta.drill, key: meta.keys[n] } }));
     }
     plot.on("plotly_hover", ({ points }) => show(points[0].x));
     plot.on("plotly_unhover", hide);
-    plot.on("plotly_click", ({ points }) => { show(points[0].x); drill(); });
+    // plotly_click is lost where a hover that waited comes between press and release.
+    plot.addEventListener("click", ({ target, clientX }) => {
+      const { left, width } = target.getBoundingClientRect();
+      if (target.matches(".nsewdrag")) drill(Math.floor((clientX - left) / width * plot._fullLayout.meta.names.length));
+    });
     plot.addEventListener("blur", hide);
     plot.addEventListener("keydown", (event) => {
       const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
       if (step) show(shown < 0 ? plot._fullLayout.meta.names.length - 1 : shown + step);
-      else if (event.key === "Enter" && shown >= 0) drill();
+      else if (event.key === "Enter" && shown >= 0) drill(shown);
       else if (event.key === "Escape") hide();
       else return;
       event.preventDefault();
@@ -93,7 +97,7 @@
     for (const box of document.querySelectorAll("[data-chart]:not(.is-live)"))
       box.querySelector(".chart-live")._fullLayout ? draw(box) : arm(box);
   }
-  for (const name of ["htmx:afterSwap", "htmx:after:swap", "htmx:historyRestore"]) document.addEventListener(name, scan);
+  for (const name of ["htmx:afterSwap", "htmx:historyRestore"]) document.addEventListener(name, scan);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => document.querySelectorAll("[data-chart].is-live").forEach(draw));
   scan();
 })();

@@ -95,7 +95,7 @@ def test_our_own_style_and_scripts_stay_small() -> None:
 
     assert weight("app.css") <= 9_000
     assert max(map(weight, ("agency.css", "overview.css", "plan.css", "manual.css"))) <= 2_000
-    assert weight("app.js", "charts.js") <= 5_000
+    assert weight("app.js", "charts.js") <= 5_100
 
 
 def point_at_today(page: Page) -> None:
@@ -130,13 +130,9 @@ def test_plotly_is_fetched_when_someone_reaches_for_the_chart_and_not_before(
 def test_a_day_picked_in_the_chart_shows_its_charges_and_back_leads_back(window: Open, alice: User, busy: Run) -> None:
     page = window(alice)
     page.goto("/orgs/acme/billing/?range=7d")
-    for _ in range(20):  # on a busy machine the chart may take a click for the end of a drag
-        point_at_today(page)
-        page.mouse.down()
-        page.mouse.up()
-        page.wait_for_timeout(1000)
-        if page.locator("#charges .chip").count():
-            break
+    point_at_today(page)
+    page.mouse.down()
+    page.mouse.up()
     expect(page.locator("#charges .chip")).to_have_count(1)
     assert "day=" in page.url
     page.get_by_role("link", name="30 days").click()
