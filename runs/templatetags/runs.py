@@ -9,6 +9,7 @@ from uuid import UUID
 
 from django import template
 from django.db.models import FETCH_RAISE, Count, Min
+from django.db.models.functions import Now
 
 from billing import access
 from billing.models import Account, Entry, Reservation
@@ -101,18 +102,20 @@ def run_of(context: Any, id: UUID | None) -> Run | None:
 
 @dataclass(frozen=True)
 class Leased:
-    """A run's items in flight, and until when whoever works at them has them for sure; machine time."""
+    """A run's items in flight, and until when whoever works at them has them for sure; business time."""
 
     items: int
     until: datetime
 
 
 @register.simple_tag
-def leases(reservations: Iterable[Reservation]) -> dict[UUID, Leased]:
+def leases(reservations: Iterable[Reservation], now: datetime) -> dict[UUID, Leased]:
     """Read the leases of the items in flight, by run. One query."""
+    # Leases are machine time, which moving business time leaves alone: what is left of one is the same in both.
     running = Item.objects.filter(run__in=[held.run for held in reservations], status=Item.Status.RUNNING)
-    found = running.values_list("run").annotate(Count("number"), Min("lease_until")).order_by()
-    return {run: Leased(*facts) for run, *facts in found}
+    facts = {"items": Count("number"), "left": Min("lease_until") - Now()}
+    found = running.values_list("run").annotate(**facts).order_by()
+    return {run: Leased(items, now + left) for run, items, left in found}
 
 
 @register.simple_tag(takes_context=True)

@@ -2,12 +2,14 @@
 
 import re
 from csv import DictReader
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from io import StringIO
 from typing import Any
+from uuid import uuid4
 
 import pytest
+from django.conf import settings
 from django.test import Client
 from django.urls import reverse
 
@@ -16,6 +18,7 @@ from billing.models import Organization, Reservation, Role, User
 from billing.orgs import add_member
 from billing.wanted import Wanted
 from oxygen_site import clock
+from runs import dispatch
 from tests.billing.moves import attempt, open_run, settle
 from tests.billing.reading import Read, reader
 from tests.conftest import person
@@ -205,6 +208,20 @@ def test_reserved_leads_to_the_holds_that_make_it(
     held = Reservation.objects.get(org=acme.pk, run=run.id).reserved
     assert f"2 open runs hold {held.normalize() + 10:f}, all that is reserved." in words(html)
     assert f"/orgs/acme/runs/{run.id}/" in html
+
+
+def test_a_lease_runs_out_by_business_time_like_all_that_stands_beside_it(
+    client: Client, alice: User, acme: Organization, catalog: None
+) -> None:
+    client.force_login(alice)
+    run = start(acme, alice, "hunter.email_finder", rows=5, cap=30)
+    dispatch.claim(run, uuid4(), 2)
+    clock.advance(timedelta(days=40))
+    html = client.get("/orgs/acme/billing/holds/").content.decode()
+    until = re.search(r'>2</span><small>leased until <time datetime="([^"]+)"', html)
+    assert until
+    left = datetime.fromisoformat(until[1]) - clock.clock()
+    assert timedelta(0) < left <= timedelta(seconds=settings.LEASE_SECONDS)
 
 
 def test_nothing_held_is_said(client: Client, alice: User, acme: Organization) -> None:
