@@ -280,7 +280,7 @@ def _captured(ids: list[UUID], since: date) -> dict[UUID, dict[date, Decimal]]:
 
 def _open_grants(ids: list[UUID]) -> dict[UUID, list[Left]]:
     """What is left of the grants with something left, soonest to expire first."""
-    grants = Grant.objects.filter(org__in=ids, open=True).order_by("expires_at", "effective_at", "key")
+    grants = Grant.objects.filter(org__in=ids, open=True).order_by("expires_at")
     found: dict[UUID, list[Left]] = {}
     for org, remaining, expires_at in grants.values_list("org", "remaining", "expires_at"):
         found.setdefault(org, []).append((remaining, expires_at))

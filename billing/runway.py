@@ -3,6 +3,7 @@
 The law: a day is paid from the grant that expires soonest, as the ledger burns; a grant is gone on the day it expires.
 """
 
+from bisect import insort
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -42,17 +43,16 @@ class Runway:
 def lasts(pace: Decimal, today: date, stores: Iterable[Store]) -> Runway:
     """Live on from `today` at the pace until a day cannot be paid, from each coming or expiry to the next."""
     coming = deque(sorted(stores, key=lambda store: store.since))
-    left: deque[tuple[date, Decimal]] = deque()
+    left: list[tuple[date, Decimal]] = []  # the soonest to expire first
     lapses = Decimal(0)
     day, end = today, today + timedelta(days=HORIZON)
     while day < end:
         while coming and coming[0].since <= day:
             store = coming.popleft()
-            left.append((store.expires, store.credits))
-        left = deque(sorted(left))
+            insort(left, (store.expires, store.credits))
         while left and left[0][0] <= day:
-            lapses += left.popleft()[1]
-        until = min([end, *(store.since for store in islice(coming, 1)), *(expires for expires, _ in islice(left, 1))])
+            lapses += left.pop(0)[1]
+        until = min([end, *(store.since for store in islice(coming, 1)), *(expires for expires, _ in left[:1])])
         days = (until - day).days
         paid = min(days, int(sum(credits for _, credits in left) / pace))
         if paid < days:
@@ -62,10 +62,10 @@ def lasts(pace: Decimal, today: date, stores: Iterable[Store]) -> Runway:
     return Runway(None, lapses)
 
 
-def _burn(left: deque[tuple[date, Decimal]], credits: Decimal) -> None:
-    """Take credits from what is left, the first of it first."""
+def _burn(left: list[tuple[date, Decimal]], credits: Decimal) -> None:
+    """Take so many credits of what is left, the first first."""
     while left and credits:
-        expires, there = left.popleft()
+        expires, there = left.pop(0)
         if there > credits:
-            left.appendleft((expires, there - credits))
+            left.insert(0, (expires, there - credits))
         credits -= min(there, credits)
