@@ -38,16 +38,23 @@ def attention(context: Any, refusal: Any = None, refused: Run | None = None) -> 
 
 
 def attended(cards: list[queries.RunCard]) -> dict[str, Any]:
-    """Part the cards in those that wait for a person and those at work; `seen` tells a poll whether that changed."""
+    """Part the cards in those that wait for a person and those at work.
+
+    `moving` are those whose figures a poll brings, and `seen` tells it whether anything but figures changed.
+    """
     waiting, live = ([card for card in cards if card.run.is_live is at_work] for at_work in (False, True))
-    shown = waiting[:SHOWN], live[: max(1, SHOWN - len(waiting))]
+    first, then = waiting[:SHOWN], live[: max(1, SHOWN - len(waiting))]
+    shown = [*first, *then]
     return {
-        "waiting": shown[0],
-        "live": shown[1],
-        "asked": any(card.can_approve for card in shown[0]),
-        "more": len(cards) - len(shown[0]) - len(shown[1]),
+        "waiting": first,
+        "live": then,
+        "moving": [card for card in shown if card.is_moving],
+        "asked": any(card.can_approve for card in first),
+        "more": len(cards) - len(shown),
         "waiting_count": len(waiting),
-        "seen": "-".join(f"{card.run.id.hex[-6:]}{card.run.status[:2]}" for card in cards[: 2 * SHOWN]),
+        "seen": "-".join(
+            [*(f"{card.run.id.hex[-6:]}{card.stands}" for card in shown), f"{len(waiting)}of{len(cards)}"]
+        ),
     }
 
 
@@ -145,7 +152,7 @@ def run_names(context: Any, ids: Iterable[UUID], asked: UUID | None = None) -> d
 
 def _named_runs(context: Any, ids: set[UUID]) -> dict[UUID, Run]:
     runs = Run.objects.filter(org=context["request"].org, id__in=ids).select_related("table", "column")
-    named = runs.only("name", "kind", "table__name", "column__name").fetch_mode(FETCH_RAISE)
+    named = runs.only("name", "kind", "created_at", "ended_at", "table__name", "column__name").fetch_mode(FETCH_RAISE)
     return {run.id: run for run in named}
 
 
