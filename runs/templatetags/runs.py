@@ -8,14 +8,13 @@ from typing import Any
 from uuid import UUID
 
 from django import template
-from django.db.models import FETCH_RAISE, Count, Min
-from django.db.models.functions import Now
+from django.db.models import FETCH_RAISE
 
 from billing import access
 from billing.models import Account, Entry, Reservation
-from runs import queries
+from runs import queries, standing
 from runs.cascade import ZERO
-from runs.models import Item, Provider, Run
+from runs.models import Provider, Run
 from runs.providers import limits
 
 register = template.Library()
@@ -116,13 +115,9 @@ class Leased:
 
 
 @register.simple_tag
-def leases(reservations: Iterable[Reservation], now: datetime) -> dict[UUID, Leased]:
+def leases(reservations: Iterable[Reservation]) -> dict[UUID, Leased]:
     """Read the leases of the items in flight, by run. One query."""
-    # Leases are machine time, which moving business time leaves alone: what is left of one is the same in both.
-    running = Item.objects.filter(run__in=[held.run for held in reservations], status=Item.Status.RUNNING)
-    facts = {"items": Count("number"), "left": Min("lease_until") - Now()}
-    found = running.values_list("run").annotate(**facts).order_by()
-    return {run: Leased(items, now + left) for run, items, left in found}
+    return {run: Leased(items, until) for run, items, until in standing.leases(held.run for held in reservations)}
 
 
 @register.simple_tag(takes_context=True)
