@@ -85,7 +85,8 @@ def defer(
         if sooner and (ids := list(put_off.values_list("id", flat=True))):
             for id in ids:
                 _queue.cancel_job_by_id(id, delete_job=True)
-            defer(task, key=key, **arguments)
+            with contextlib.suppress(exceptions.AlreadyEnqueued), transaction.atomic():  # somebody else was quicker
+                job.defer(**arguments)
 
 
 def line(task: Task[Any, Any, Any]) -> list[tuple[dict[str, Any], bool]]:
