@@ -136,15 +136,19 @@ class _Slice:
             await self._change()
 
     async def _hand_over(self, claimer: _Thread) -> None:
-        """Leave calls that take too long to whoever claims next, who asks again under the same keys."""
+        """Leave calls that take too long to whoever claims next, who asks again under the same keys.
+
+        Those that no caller has taken up yet were not sent: they are only made later, also where no keys are taken.
+        """
         for caller in self.callers:
             caller.cancel()
+        queued = [self.calls.get_nowait() for _ in range(self.calls.qsize())]
         left = list(self.asked.values())
         for call in left:
             del self.flight[call.key], self.asked[call.key]
         if left:
-            log.info("run %s: handing over %s calls", self.run.id, len(left))
-            await claimer.do(dispatch.renew, self.run, self.owner, left, 0)
+            log.info("run %s: handing over %s calls, %s of them not sent", self.run.id, len(left), len(queued))
+            await claimer.do(standing.hand_over, self.run, self.owner, left, queued)
 
     def _free(self) -> int:
         """How many to claim, or none until that is worth it.
