@@ -51,8 +51,11 @@ def _drive(run: Run, seconds: int) -> timedelta | None:
     while True:
         own = accounts.credentials(run)
         connection.close()  # the slice's threads bring their own
-        asyncio.run(_Slice(run, stop, own).drive())
+        part = _Slice(run, stop, own)
+        asyncio.run(part.drive())
         wait = standing.rest(run)
+        if wait == standing.AT_ONCE and not part.began:  # it has no leave to call anybody now
+            wait = standing.AGAIN
         standing.give_back(run)
         if wait is None or time.monotonic() + wait.total_seconds() >= stop or stopping.wait(wait.total_seconds()):
             return wait
@@ -95,6 +98,7 @@ class _Slice:
         self.limit: int = settings.WORKER_CONCURRENCY
         self.flight: dict[Key, Call] = {}
         self.asked: dict[Key, Call] = {}  # those of them that are not answered yet
+        self.began = False  # whether there was anything to do
         self.quick = False  # whether the last answer came within QUICK, and the provider is well
         self.calls: asyncio.Queue[Call] = asyncio.Queue()
         self.answers: asyncio.Queue[Answer] = asyncio.Queue()
@@ -179,6 +183,7 @@ class _Slice:
 
     def _send(self, calls: list[Call]) -> None:
         for call in calls:
+            self.began = True
             self.flight[call.key] = self.asked[call.key] = call
             self.calls.put_nowait(call)
 

@@ -16,7 +16,7 @@ from runs import dispatch, lifecycle, standing, worker
 from runs.dispatch import Answer
 from runs.models import Provider, Run
 from runs.providers.http import Wire
-from runs.providers.outcomes import Outcome
+from runs.providers.outcomes import Health, Outcome
 from tests.runs.conftest import Providers, assert_books_hold, booked, start
 
 pytestmark = pytest.mark.usefixtures("fresh_database", "catalog")
@@ -140,6 +140,15 @@ def test_what_a_dead_worker_left_is_asked_again_under_the_same_key(
     assert worker.drive_to_rest(run).status == "succeeded"
     assert set(run.items.values_list("lease_no", flat=True)) == {2}
     assert set(providers.charges(run)["by_key"]) == {f"{run.id}:{n}:0:0" for n in (1, 2, 3)}
+
+
+def test_a_run_without_leave_to_call_anybody_looks_again_in_a_second_not_at_once(
+    acme: Organization, globex: Organization, alice: User, mallory: User, providers: Providers
+) -> None:
+    other, me = start(globex, mallory, HUNTER, rows=1, cap=1), uuid4()
+    busy = Outcome("failed_before_billing", Decimal(0), "Refused.", wait=60, health=Health.BUSY, pause=60)
+    dispatch.settle(other, me, [Answer(call, busy, 12) for call in dispatch.claim(other, me, 1)])
+    assert worker.drive_slice(start(acme, alice, HUNTER, rows=3, cap=3).id, 1) == standing.AGAIN
 
 
 def test_credits_come_back_while_it_runs(acme: Organization, alice: User, providers: Providers, settings: Any) -> None:
