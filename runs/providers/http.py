@@ -86,9 +86,7 @@ class Wire:
             outcome = None if call.again else outcomes.not_sent(tries, f"{step.provider} could not be reached")
         except (httpx2.RequestError, TimeoutError):
             outcome = None
-        except (
-            Exception
-        ):  # of an answer nobody foresaw, here or in the client, as a Location of "//:80": no other call's
+        except Exception:  # an answer nobody foresaw, here or in the client, which fails at a Location of "//:80"
             log.exception("run %s, item %s: the answer to attempt %s cannot be read", run, call.item, call.number)
             outcome = None
         finally:

@@ -135,9 +135,9 @@ def test_what_is_in_flight_and_in_line_has_an_age(client: Client, acme: Organiza
 
 
 @pytest.mark.usefixtures("catalog")
-def test_a_run_is_in_line_from_its_approval_on(client: Client, acme: Organization, alice: User, bob: User) -> None:
+def test_a_run_is_in_line_from_its_approval_on(client: Client, acme: Organization, alice: User) -> None:
     orgs.change_approval_threshold(acme, Decimal(0))
-    run = start(acme, bob, HUNTER, rows=5, cap=5)
+    run = start(acme, alice, HUNTER, rows=5, cap=5)
     advance(timedelta(days=3))
     assert (told := figures(client))["oxygen_runs awaiting_approval"] == 1
     assert told["oxygen_run_lag_seconds"] == 0

@@ -22,9 +22,10 @@ pytestmark = pytest.mark.usefixtures("catalog")
 
 HUNTER, HUBSPOT = "hunter.email_finder", "hubspot.contact_upsert"
 KEY = 'pat/eu1"3f9c\\x'
-FOUND = (200, {}, b'{"result": {"email": "a@b.example"}, "cost": "1"}')
 
 type Said = tuple[int, dict[str, str], bytes]
+
+FOUND: Said = (200, {}, b'{"result": {"email": "a@b.example"}, "cost": "1"}')
 
 
 class Desk(ThreadingHTTPServer):
@@ -65,7 +66,7 @@ def desk(settings: Any) -> Iterator[Desk]:
 
 
 # What nobody foresaw: the HTTP client itself raises a ValueError for such a Location, followed or not.
-ODD = {
+ODD: dict[str, Said] = {
     "a Location that is none": (302, {"Location": "//:80"}, b""),
     "a year that is none": (429, {"Retry-After": "Fri, 31 Dec 99999999999 23:59:59 GMT"}, b"never seen"),
     "a number that is none": (200, {}, b'{"result": {"x": 1e99999999999999999999}}'),

@@ -115,7 +115,7 @@ def test_a_provider_without_a_limit_has_none_either_after_it_failed_once(acme: O
     Provider.objects.filter(id__in=("hunter", "prospeo")).update(calls_per_second=None)
     run = start(acme, alice, HUNTER, PROSPEO, rows=9, cap=18)
     (once,) = settle(run, dispatch.claim(run, ME, 1), NOTHING)
-    settle(run, [once], DOWN)
+    settle(run, [once], DOWN._replace(wait=60))
     before = Limit.objects.get().tokens
     further = settle(run, dispatch.claim(run, ME, 5), NOTHING)
     assert [call.number for call in further] == [16] * 5
