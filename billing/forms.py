@@ -50,8 +50,8 @@ class OverviewFilter(forms.Form):
     outcome = forms.ChoiceField(choices=list(usage.OUTCOMES.items()), required=False)
     group = forms.ChoiceField(choices=list(breakdown.GROUPS.items()), required=False)
     measure = forms.ChoiceField(choices=list(breakdown.MEASURES.items()), required=False)
-    day = forms.DateField(required=False, input_formats=["%Y-%m-%d"])
-    hour = forms.DateTimeField(required=False, input_formats=["%Y%m%dT%H%MZ"])
+    day = forms.DateField(required=False, input_formats=["%Y-%m-%d"], validators=[_within_reach])
+    hour = forms.DateTimeField(required=False, input_formats=["%Y%m%dT%H%MZ"], validators=[_within_reach])
     before = KeysetField(Keyset.read, required=False)
     daily = forms.BooleanField(required=False)  # the chart's figures as a table
     course = forms.BooleanField(required=False)  # those of the balance
@@ -64,6 +64,9 @@ class OverviewFilter(forms.Form):
         sent: dict[str, Any] = self.cleaned_data
         defaults = {"range": "cycle", "group": "provider", "measure": "credits"}
         sent |= {name: sent.get(name) or value for name, value in defaults.items()}
+        ends = sorted(day for day in (sent.get("first"), sent.get("last")) if day)
+        if (day := sent.get("day")) and ends and not ends[0] <= day <= (ends[-1] if sent.get("last") else day):
+            sent["day"] = None  # other days were chosen since
         return sent | {"all": sent["all"] and sent["group"] != "run"}  # of runs there may be any number
 
     def clean_hour(self) -> datetime | None:
@@ -107,9 +110,8 @@ class LedgerFilter(forms.Form):
         return self.cleaned_data["range"] or "cycle"
 
     @property
-    def chosen(self) -> tuple[date, date] | None:
-        first, last = self.cleaned_data["first"], self.cleaned_data["last"]
-        return (first or last, last or first) if first or last else None
+    def chosen(self) -> tuple[date | None, date | None]:
+        return self.cleaned_data["first"], self.cleaned_data["last"]
 
     def wanted(self, span: spans.Span) -> Wanted:
         """What `statements` takes."""

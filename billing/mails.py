@@ -4,9 +4,10 @@ from uuid import UUID
 
 from django.conf import settings
 from django.core.mail import send_mail
+from django.db.models import QuerySet
 from django.urls import reverse
 
-from billing.models import Invitation, Membership, Organization, Role
+from billing.models import Invitation, Organization, Role, User
 from oxygen_site.jobs import defer, task
 
 SUBJECTS = {
@@ -17,15 +18,25 @@ SUBJECTS = {
 
 
 def tell(org: Organization, what: str, words: str) -> None:
-    """Write to an org's admins and owners, once the caller's transaction has committed."""
-    defer(send, org=str(org.pk), subject=SUBJECTS[what].format(org=org.name), words=words)
+    """Write to those who act as admins of an org, once the caller's transaction has committed.
+
+    Each has a mail of their own: an address that is refused is tried again alone, and nobody is written to twice.
+    """
+    for person in _admins(org):
+        defer(send, to=str(person.pk), subject=SUBJECTS[what].format(org=org.name), words=words)
 
 
-@task()
-def send(org: str, subject: str, words: str) -> None:
-    them = Membership.objects.filter(org=UUID(org), role__in=(Role.ADMIN, Role.OWNER), user__is_active=True)
-    if addresses := list(them.values_list("user__email", flat=True)):
-        send_mail(subject, words, None, addresses)
+def _admins(org: Organization) -> QuerySet[User]:
+    """Read an org's own admins and owners; where it has none, its agency's staff."""
+    active = User.objects.filter(is_active=True)
+    own = active.filter(memberships__org=org, memberships__role__in=(Role.ADMIN, Role.OWNER))
+    return own or active.filter(agencies__clients=org)
+
+
+@task(retry=OSError)  # which every error of SMTP and of the network is
+def send(to: str, subject: str, words: str) -> None:
+    if person := User.objects.filter(pk=UUID(to), is_active=True).first():
+        send_mail(subject, words, None, [person.email])
 
 
 def ask(invitation: Invitation) -> None:
@@ -33,7 +44,7 @@ def ask(invitation: Invitation) -> None:
     defer(send_invitation, invitation=str(invitation.pk))
 
 
-@task()
+@task(retry=OSError)
 def send_invitation(invitation: str) -> None:
     """Send an invitation, unless it was taken back meanwhile."""
     asked = Invitation.objects.filter(pk=UUID(invitation)).select_related("org", "by").first()

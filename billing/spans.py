@@ -115,11 +115,12 @@ class Span:
             first = last + A_DAY
 
 
-def span(key: str, org: Organization, now: datetime, chosen: tuple[date, date] | None = None) -> Span:
-    """Give the span of a range: its days up to today, of a credit month, or the chosen ones. One query at most."""
+def span(key: str, org: Organization, now: datetime, chosen: tuple[date | None, date | None] = (None, None)) -> Span:
+    """Give the span of a range: its days up to today, of a credit month, or those between two. One query at most."""
     today = now.astimezone(org.tz).date()
-    if key == "custom" and chosen:
-        return Span(key, min(chosen), max(chosen), org.tz)
+    if key == "custom" and any(chosen):
+        ends = _ends(*chosen, today)
+        return Span(key, min(ends), max(ends), org.tz)
     if key in ("cycle", "last", "custom"):
         live = plans.subscription(org)
         start, _ = plans.month(org, live, now)
@@ -134,9 +135,14 @@ def span(key: str, org: Organization, now: datetime, chosen: tuple[date, date] |
 def custom(first: date | None, last: date | None, org: Organization, now: datetime) -> Span:
     """Give the span between two days: turned round where it must be, none to come, at most the last `MOST_DAYS`."""
     today = now.astimezone(org.tz).date()
-    ends = sorted(max(min(day, today), EARLIEST) for day in (first or last or today, last or today))
+    ends = sorted(max(min(day, today), EARLIEST) for day in _ends(first, last, today))
     earliest = ends[1] - timedelta(days=MOST_DAYS - 1)
     return Span("custom", max(ends[0], earliest), ends[1], org.tz, is_open=ends[1] == today)
+
+
+def _ends(first: date | None, last: date | None, today: date) -> tuple[date, date]:
+    """From the first of two days to the last; without a last to today, without a first that day alone."""
+    return first or last or today, last or today
 
 
 def _last_of(unit: str, first: date) -> date:

@@ -24,6 +24,7 @@ from procrastinate.contrib.django import app
 from procrastinate.contrib.django.django_connector import DjangoConnector
 from procrastinate.contrib.django.models import ProcrastinateJob
 from procrastinate.manager import JobManager
+from procrastinate.retry import RetryStrategy
 from procrastinate.tasks import Task, configure_task
 from procrastinate.types import JSONValue
 
@@ -31,10 +32,18 @@ from procrastinate.types import JSONValue
 _queue = JobManager(DjangoConnector())
 _rounds: dict[str, Callable[[], None]] = {}
 
+TRIES = 8  # of a task that may be run again
 
-def task[**P, R](queue: str = "default") -> Callable[[Callable[P, R]], Task[P, R, P]]:
-    """Declare a function that `defer` can name; it takes plain JSON values."""
-    return app.task(queue=queue)
+
+def task[**P, R](
+    queue: str = "default", retry: type[Exception] | None = None
+) -> Callable[[Callable[P, R]], Task[P, R, P]]:
+    """Declare a function that `defer` can name; it takes plain JSON values.
+
+    Where it raises `retry` it is run again, after 5 s, 25 s, 2 min and so on: TRIES times in all, in about a day.
+    """
+    again = RetryStrategy(max_attempts=TRIES - 1, exponential_wait=5, retry_exceptions=(retry,)) if retry else False
+    return app.task(queue=queue, retry=again)
 
 
 def periodic(cron: str, queue: str = "maint") -> Callable[[Callable[[], None]], Callable[[], None]]:

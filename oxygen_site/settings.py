@@ -44,6 +44,7 @@ try:
         "username": env.str("SMTP_USER", ""),
         "password": env.str("SMTP_PASSWORD", ""),
         "use_tls": env.bool("SMTP_TLS", False),
+        "timeout": 30,  # seconds; a server that hangs holds a worker for no longer
     }
 
     DEFAULT_FROM_EMAIL: str = env.str("DEFAULT_FROM_EMAIL", "billing@localhost")

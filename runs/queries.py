@@ -49,6 +49,16 @@ class RunCard:
         return self.running - self.unknown
 
     @property
+    def is_moving(self) -> bool:
+        """Say whether its figures change by themselves: it is at work, or was stopped and rows still finish."""
+        return self.run.is_live or self.in_flight > 0
+
+    @property
+    def stands(self) -> str:
+        """What all that is shown of it but the figures depends on, as a poll repeats it."""
+        return f"{self.run.status}{'.' if self.is_moving else ''}"
+
+    @property
     def done(self) -> int:
         return self.succeeded + self.failed
 

@@ -8,7 +8,7 @@ number, attempts, entries, reservation.
 """
 
 from collections.abc import Iterable, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -55,6 +55,11 @@ WHERE r.org_id = %(org)s AND """
 VERSIONS_OF_OPEN = f"{VERSIONS} r.status = ANY(%(open)s) ORDER BY r.id"
 VERSION = f"{VERSIONS} r.id = %(run)s"
 
+# A lease is machine time, which moving business time leaves alone: what is left of it is the same in both.
+LEASES = """
+SELECT run_id, count(*), ledger.clock() + (min(lease_until) - clock_timestamp()) FROM runs_item
+WHERE run_id = ANY(%(runs)s::uuid[]) AND status = 'running' GROUP BY run_id"""
+
 # By run, which accounts have to be asked whether they are back; none while one of the run's is left alone or asked.
 HELD_UP = """
 SELECT r.id, coalesce(array_agg(l.provider_id || ' ' || l.account) FILTER (WHERE l.open_until IS NOT NULL), '{}')
@@ -82,6 +87,11 @@ def versions(org: UUID, run: UUID | None = None) -> list[tuple[Any, ...]]:
     It costs the same however many items they have.
     """
     return query(VERSION, org=org, run=run) if run else query(VERSIONS_OF_OPEN, org=org, open=list(Run.OPEN))
+
+
+def leases(runs: Iterable[UUID]) -> list[tuple[UUID, int, datetime]]:
+    """Read how many items of each run are in flight, and until when all are leased; business time. One query."""
+    return query(LEASES, runs=array(runs))
 
 
 def enroll(run: Run, rows: Sequence[UUID]) -> None:

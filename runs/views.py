@@ -296,7 +296,7 @@ def _confirm(
 
 def _show(request: OrgRequest, run: Run, refusal: Refused | None = None) -> HttpResponse:
     context, target = _context(request, run, refusal), _target(request)
-    if target == "receipt" and request.GET.get("seen") != run.status:
+    if target == "receipt" and request.GET.get("seen") != context["card"].stands:
         return reswap(retarget(render(request, "runs/detail.html#run", context), "#run"), "outerHTML")
     status = refusal.status if refusal else 200
     return page(request, "runs/detail.html", context, fragment=target if target in PIECES else None, status=status)

@@ -33,7 +33,7 @@ OF_ALICE = {
     f"{ORG}/billing/?range=90d&group=run&measure=calls": 39,
     f"{ORG}/billing/?range=90d&group=member&provider=hunter&filters=1&daily=1&course=1": 46,
     f"{ORG}/billing/usage.csv?range=90d": 7,
-    f"{ORG}/billing/holds/": 9,
+    f"{ORG}/billing/holds/": 8,
     f"{ORG}/billing/invoices/": 6,
     f"{ORG}/billing/statement/": 12,
     f"{ORG}/billing/statement.csv": 12,

@@ -8,14 +8,13 @@ from typing import Any
 from uuid import UUID
 
 from django import template
-from django.db.models import FETCH_RAISE, Count, Min
-from django.db.models.functions import Now
+from django.db.models import FETCH_RAISE
 
 from billing import access
 from billing.models import Account, Entry, Reservation
-from runs import queries
+from runs import queries, standing
 from runs.cascade import ZERO
-from runs.models import Item, Provider, Run
+from runs.models import Provider, Run
 from runs.providers import limits
 
 register = template.Library()
@@ -38,16 +37,23 @@ def attention(context: Any, refusal: Any = None, refused: Run | None = None) -> 
 
 
 def attended(cards: list[queries.RunCard]) -> dict[str, Any]:
-    """Part the cards in those that wait for a person and those at work; `seen` tells a poll whether that changed."""
+    """Part the cards in those that wait for a person and those at work.
+
+    `moving` are those whose figures a poll brings, and `seen` tells it whether anything but figures changed.
+    """
     waiting, live = ([card for card in cards if card.run.is_live is at_work] for at_work in (False, True))
-    shown = waiting[:SHOWN], live[: max(1, SHOWN - len(waiting))]
+    first, then = waiting[:SHOWN], live[: max(1, SHOWN - len(waiting))]
+    shown = [*first, *then]
     return {
-        "waiting": shown[0],
-        "live": shown[1],
-        "asked": any(card.can_approve for card in shown[0]),
-        "more": len(cards) - len(shown[0]) - len(shown[1]),
+        "waiting": first,
+        "live": then,
+        "moving": [card for card in shown if card.is_moving],
+        "asked": any(card.can_approve for card in first),
+        "more": len(cards) - len(shown),
         "waiting_count": len(waiting),
-        "seen": "-".join(f"{card.run.id.hex[-6:]}{card.run.status[:2]}" for card in cards[: 2 * SHOWN]),
+        "seen": "-".join(
+            [*(f"{card.run.id.hex[-6:]}{card.stands}" for card in shown), f"{len(waiting)}of{len(cards)}"]
+        ),
     }
 
 
@@ -109,13 +115,9 @@ class Leased:
 
 
 @register.simple_tag
-def leases(reservations: Iterable[Reservation], now: datetime) -> dict[UUID, Leased]:
+def leases(reservations: Iterable[Reservation]) -> dict[UUID, Leased]:
     """Read the leases of the items in flight, by run. One query."""
-    # Leases are machine time, which moving business time leaves alone: what is left of one is the same in both.
-    running = Item.objects.filter(run__in=[held.run for held in reservations], status=Item.Status.RUNNING)
-    facts = {"items": Count("number"), "left": Min("lease_until") - Now()}
-    found = running.values_list("run").annotate(**facts).order_by()
-    return {run: Leased(items, now + left) for run, items, left in found}
+    return {run: Leased(items, until) for run, items, until in standing.leases(held.run for held in reservations)}
 
 
 @register.simple_tag(takes_context=True)
@@ -145,7 +147,7 @@ def run_names(context: Any, ids: Iterable[UUID], asked: UUID | None = None) -> d
 
 def _named_runs(context: Any, ids: set[UUID]) -> dict[UUID, Run]:
     runs = Run.objects.filter(org=context["request"].org, id__in=ids).select_related("table", "column")
-    named = runs.only("name", "kind", "table__name", "column__name").fetch_mode(FETCH_RAISE)
+    named = runs.only("name", "kind", "created_at", "ended_at", "table__name", "column__name").fetch_mode(FETCH_RAISE)
     return {run.id: run for run in named}
 
 

@@ -202,3 +202,26 @@ def test_the_least_and_the_most_credits_are_shown_as_they_are(read: Read, acme: 
     run = open_run(acme.pk, amount, begin=1, unit=amount)
     settle(acme.pk, run, attempt(1, amount, amount))
     assert f"All 1 {Decimal(amount):,}" in words(read("usage", range="30d"))
+
+
+def test_the_form_keeps_the_day_and_the_tables_that_are_open(read: Read, acme: Organization) -> None:
+    mix(acme)
+    today = clock.clock().astimezone(acme.tz).date().isoformat()
+    hour = f"{clock.clock():%Y%m%dT%H00Z}"
+    html = read("usage", filters="1", range="30d", day=today, daily="1", course="1")
+    kept = dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]+)">', html))
+    assert kept == {"range": "30d", "day": today, "daily": "1", "course": "1"}
+    assert f'name="hour" value="{hour}"' in read("usage", filters="1", hour=hour)
+
+
+def test_a_day_outside_the_days_chosen_since_is_not_asked_for_any_more(read: Read, acme: Organization) -> None:
+    mix(acme)
+    today = clock.clock().astimezone(acme.tz).date()
+    day = (today - timedelta(days=9)).isoformat()
+    assert "No charges here." in words(read("charges", range="30d", day=day))
+    assert "No charges here." not in words(read("charges", first=str(today), day=day))
+
+
+@pytest.mark.parametrize("part", [{"day": "9999-12-31"}, {"day": "0001-01-01"}, {"hour": "00010101T0000Z"}])
+def test_a_part_out_of_reach_is_not_found(read: Read, part: dict[str, str]) -> None:
+    read("charges", status=404, **part)

@@ -6,6 +6,7 @@ import tracemalloc
 from collections.abc import Callable
 from datetime import timedelta
 from decimal import Decimal
+from html import unescape
 from io import StringIO
 from typing import Any
 from uuid import UUID, uuid4
@@ -20,9 +21,13 @@ from billing import breakdown, keys, ledger, spans, statements
 from billing.models import Entry, Organization, Scope, User
 from billing.wanted import Wanted
 from oxygen_site import clock
+from runs import lifecycle
 from tests.billing.moves import adjust, attempt, close, grant, open_run, owe, settle
 from tests.billing.test_overview import words
 from tests.conftest import give, person
+from tests.runs.conftest import _catalog_file, catalog, start
+
+__all__ = ["_catalog_file", "catalog"]  # fixtures
 
 pytestmark = pytest.mark.django_db
 
@@ -152,7 +157,8 @@ def test_days_are_the_orgs_own_and_may_be_chosen_in_either_order(read: Read, acm
         said = rows(read(range="custom", first=first, last=last))
         of_that_day = [each for each in Entry.objects.filter(org=acme.pk) if each.at.astimezone(zone).date() == day]
         assert len(said) == len(of_that_day) > 0
-    assert "Nothing happened in these days." in words(read(range="custom", first="2020-01-01", last="2020-01-02"))
+    assert len(rows(read(range="custom", first="2020-01-01"))) == Entry.objects.filter(org=acme.pk).count()
+    assert "Nothing happened in these days." in words(read(range="custom", last="2020-01-02"))
 
 
 def test_the_last_cycle_ends_where_this_one_begins(acme: Organization) -> None:
@@ -267,7 +273,8 @@ def test_a_reason_is_no_formula(read: Read, lived: UUID) -> None:
 
 
 def test_csv_is_a_file_with_a_name_that_says_what_it_is(client: Client, read: Read, acme: Organization) -> None:
-    answer = client.get(reverse("billing:ledger_csv", args=[acme.slug]), {"range": "custom", "first": "2026-11-01"})
+    days = {"range": "custom", "first": "2026-11-01", "last": "2026-11-01"}
+    answer = client.get(reverse("billing:ledger_csv", args=[acme.slug]), days)
     assert answer["Content-Type"] == "text/csv; charset=utf-8"
     assert answer["Content-Disposition"] == 'attachment; filename="ledger-acme-2026-11-01-to-2026-11-01.csv"'
 
@@ -353,3 +360,19 @@ def test_nobody_reads_anothers_entries(client: Client, read: Read, acme: Organiz
     for slug in (acme.slug, globex.slug):
         assert client.get(reverse("billing:entry", args=[slug, theirs.id])).status_code == 404
     assert client.get(reverse("billing:ledger_csv", args=[globex.slug])).status_code == 404
+
+
+def test_an_old_entry_leads_to_the_others_of_its_run(
+    client: Client, acme: Organization, alice: User, catalog: None
+) -> None:
+    client.force_login(alice)
+    run = start(acme, alice, "hunter.email_finder", rows=2, cap=2)
+    lifecycle.cancel(run, by=alice)
+    clock.advance(timedelta(days=120))
+    entry = Entry.objects.get(source=run.id, kind="reserved")
+    html = client.get(reverse("billing:entry", args=[acme.slug, entry.id])).content.decode()
+    others = re.search(r'href="([^"]+)">In the ledger', html)
+    assert others
+    listed = client.get(unescape(others[1])).content.decode()
+    assert f"/billing/ledger/{entry.id}/" in listed
+    assert len(rows(listed)) == 2

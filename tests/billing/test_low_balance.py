@@ -9,7 +9,7 @@ import pytest
 from django.core import mail
 
 from billing import balance, jobs, low_balance, mails, orgs, usage
-from billing.models import LowBalance, Organization, Role, User
+from billing.models import Agency, LowBalance, Organization, Role, User
 from oxygen_site import clock
 from oxygen_site.jobs import line
 from oxygen_site.transactions import Refused
@@ -23,6 +23,11 @@ def letters() -> list[str]:
     for words, _ in line(mails.send)[len(mail.outbox) :]:
         mails.send(**words)
     return [str(each.subject) for each in mail.outbox]
+
+
+def read_by() -> list[list[str]]:
+    """Whom each mail went to."""
+    return sorted(letter.to for letter in mail.outbox)
 
 
 LOW = "Acme: credits are running low"
@@ -51,7 +56,34 @@ def test_admins_and_owners_hear_of_it_and_nobody_else(told_below_50: Organizatio
         orgs.add_member(told_below_50, person(name), role)
     adjust(told_below_50.pk, 60)
     letters()
-    assert sorted(mail.outbox[0].to) == ["ada@oxygen.example", "alice@oxygen.example"]
+    assert read_by() == [["ada@oxygen.example"], ["alice@oxygen.example"]]
+
+
+def test_where_a_client_has_no_admin_its_agencys_staff_hear_of_it_once_each(harbor: Agency) -> None:
+    harbor.staff.add(person("Hugo"), gone := person("Gina"))
+    User.objects.filter(pk=gone.pk).update(is_active=False)
+    bluefin = Organization.objects.get(agency=harbor)
+    orgs.add_member(bluefin, person("Max"), Role.MEMBER)
+    orgs.create("Redfin", "Asia/Tokyo", agency=harbor)
+    low_balance.change(bluefin, Decimal(50), "credits")
+    assert letters() == letters() == ["Bluefin: credits are running low"] * 2
+    assert read_by() == [["harriet@oxygen.example"], ["hugo@oxygen.example"]]
+
+
+def test_where_a_client_has_an_admin_its_agencys_staff_do_not_hear_of_it(harbor: Agency) -> None:
+    bluefin = Organization.objects.get(agency=harbor)
+    orgs.add_member(bluefin, person("Ada"), Role.ADMIN)
+    low_balance.change(bluefin, Decimal(50), "credits")
+    letters()
+    assert read_by() == [["ada@oxygen.example"]]
+
+
+def test_an_org_of_no_agency_whose_owner_left_writes_to_nobody(
+    told_below_50: Organization, alice: User, harbor: Agency
+) -> None:
+    User.objects.filter(pk=alice.pk).update(is_active=False)
+    adjust(told_below_50.pk, 60)
+    assert letters() == []
 
 
 def test_it_is_said_once_and_again_only_after_it_has_recovered(told_below_50: Organization) -> None:

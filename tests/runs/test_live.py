@@ -203,3 +203,45 @@ def test_on_the_runs_own_page_the_status_the_receipt_and_what_is_next_come_at_on
     assert "Receipt Cancelled" in said
     assert "5 reserved at the start = 1 captured + 0 still reserved + 4 released" in said
     assert "Paused: what next?" not in said
+
+
+# ------------------------------------------------------------------ what moves though it does not run
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_run_stopped_with_calls_in_flight_is_watched_until_they_are_done(run: Run, alice: User, name: str) -> None:
+    me = uuid4()
+    calls = dispatch.claim(run, me, 2)
+    lifecycle.pause(run, by=alice)
+    address = poll_of(name, run, alice)
+    first, second = ([dispatch.Answer(call, FOUND, 9)] for call in calls)
+    dispatch.settle(run, me, first)
+    answer = asked(alice, name, address)
+    assert "HX-Retarget" not in answer
+    assert "1 row still finishes" in words(answer) or name == "receipt"
+    dispatch.settle(run, me, second)
+    answer = asked(alice, name, address)
+    assert answer["HX-Retarget"] == ("#run" if name == "receipt" else "#runs")
+    assert "Continue with a new cap" in words(answer)
+    assert "data-poll" not in answer.content.decode()
+
+
+def test_the_one_live_run_behind_many_that_wait_is_watched_to_its_end(acme: Organization, alice: User) -> None:
+    for _ in range(11):
+        lifecycle.pause(start(acme, alice, HUNTER, rows=1, cap=1), by=alice)
+    live = start(acme, alice, HUNTER, rows=1, cap=1)
+    address = poll_of("runs", live, alice)
+    settle(live, FOUND)
+    standing.rest(live)
+    answer = asked(alice, "runs", address)
+    assert answer["HX-Retarget"] == "#runs"
+    assert "data-poll" not in answer.content.decode()
+
+
+def test_one_more_that_waits_is_told_where_it_is_not_shown(acme: Organization, alice: User, run: Run) -> None:
+    for _ in range(6):
+        lifecycle.pause(start(acme, alice, HUNTER, rows=1, cap=1), by=alice)
+    hidden = Run.objects.filter(status="paused").earliest("id")
+    address = poll_of("runs", run, alice)
+    lifecycle.cancel(hidden, by=alice)
+    assert "5 runs need a decision" in words(asked(alice, "runs", address))

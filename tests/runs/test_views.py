@@ -1,7 +1,9 @@
 """The runs' pages and what a person may say to a run, with htmx and without."""
 
 import re
+from datetime import timedelta
 from decimal import Decimal
+from html import unescape
 from typing import Any
 from uuid import uuid4
 
@@ -12,6 +14,7 @@ from django.urls import reverse
 from billing import books
 from billing.models import Organization, Role, User
 from billing.orgs import add_member
+from oxygen_site import clock
 from runs import dispatch, lifecycle
 from runs.dispatch import Answer
 from runs.models import Column, Run
@@ -335,6 +338,17 @@ def test_a_poll_brings_figures_while_the_same_runs_are_at_work(run: Run, alice: 
     answer = page(alice, "attention", acme.slug, seen=seen[1])
     assert answer["HX-Retarget"] == "#runs"
     assert "hx-trigger" not in answer.content.decode()  # nothing is live, so nothing polls
+
+
+def test_a_receipt_leads_to_its_charges_however_long_ago_they_were(run: Run, alice: User, acme: Organization) -> None:
+    settle(run, FOUND)
+    lifecycle.cancel(run, by=alice)
+    clock.advance(timedelta(days=120))
+    charges = re.search(
+        r'id="receipt-captured" href="([^"]+)"', page(alice, "detail", acme.slug, run.id).content.decode()
+    )
+    assert charges
+    assert "Row 1, " in words(signed_in(alice).get(unescape(charges[1].partition("#")[0])))
 
 
 # ------------------------------------------------------------------ a new run
