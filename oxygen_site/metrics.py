@@ -40,9 +40,11 @@ SELECT provider, outcome, sum(calls) FROM ledger.usage_by_tool GROUP BY provider
 LEFT_ALONE = """
 SELECT provider_id, count(*) FROM runs_limit WHERE open_until IS NOT NULL GROUP BY provider_id ORDER BY provider_id"""
 
+# A run waits for a worker from when its reservation was opened: one that needed approval was made long before.
 OPEN_RUNS = """
-SELECT status, count(*), extract(epoch FROM ledger.clock() - min(created_at))::float FROM runs_run
-WHERE status IN ('awaiting_approval', 'queued', 'running', 'paused', 'cancelling') GROUP BY status"""
+SELECT r.status, count(*), extract(epoch FROM ledger.clock() - min(v.opened_at))::float
+FROM runs_run AS r LEFT JOIN ledger.reservation AS v ON v.org = r.org_id AND v.run = r.id AND r.status = 'queued'
+WHERE r.status IN ('awaiting_approval', 'queued', 'running', 'paused', 'cancelling') GROUP BY r.status"""
 
 LATE = "SELECT coalesce(sum(late_settles), 0) FROM runs_run WHERE late_settles > 0"
 

@@ -1,10 +1,12 @@
 """The wire to providers: one POST a call, under the attempt's own key. The only importer of the HTTP client.
 
 For `worker.py`. Laws: never while a transaction is open; never sends an attempt under another key; a call of which it
-is not known whether it arrived answers None, and is asked again or looked up later, not bought again.
+is not known whether it arrived answers None, and is asked again or looked up later, not bought again; no answer,
+however odd, is another call's trouble.
 """
 
 import asyncio
+import logging
 import time
 from collections.abc import Mapping
 from types import TracebackType
@@ -18,6 +20,8 @@ from django.db import connection
 from runs.cascade import Step, key, place
 from runs.dispatch import Answer, Call
 from runs.providers import outcomes
+
+log = logging.getLogger("oxygen.runs")
 
 TIMEOUT = httpx2.Timeout(connect=5, read=60, write=10, pool=5)
 ONE = httpx2.Limits(max_connections=1, max_keepalive_connections=1)
@@ -59,16 +63,17 @@ class Wire:
         """Make one call and read its answer; None where it is unknown what became of it."""
         _, tries = place(call.number)
         headers = {"Idempotency-Key": key(run, call.item, call.number)}
-        if step.byok:
-            if step.provider not in self._own:
-                return Answer(call, outcomes.DISCONNECTED, 0)
-            headers["Authorization"] = f"Bearer {self._own[step.provider]}"
+        own = self._own.get(step.provider, "") if step.byok else ""
+        if own:
+            headers["Authorization"] = f"Bearer {own}"
+        elif step.byok:
+            return Answer(call, outcomes.DISCONNECTED, 0)
         client, began = self._client(), time.monotonic()
         try:
             async with asyncio.timeout(WHOLE_CALL):
                 if call.look_up:
                     answer = await client.get(f"/{step.provider}/calls/{headers['Idempotency-Key']}", headers=headers)
-                    outcome = outcomes.look_up(answer.status_code, answer.content, step, tries)
+                    outcome = outcomes.look_up(answer.status_code, answer.content, step, tries, own=own)
                 else:
                     answer = await client.post(
                         f"/{step.provider}/{step.tool.partition('.')[2]}",
@@ -76,10 +81,13 @@ class Wire:
                         json={"tool": step.tool, "input": call.row},
                     )
                     told = (answer.status_code, answer.headers, answer.content)
-                    outcome = outcomes.read(*told, step, tries, again=call.again)
+                    outcome = outcomes.read(*told, step, tries, again=call.again, own=own)
         except NOT_SENT:  # this time; where it was sent before, that says nothing of then
             outcome = None if call.again else outcomes.not_sent(tries, f"{step.provider} could not be reached")
         except (httpx2.RequestError, TimeoutError):
+            outcome = None
+        except Exception:  # an answer nobody foresaw, here or in the client, which fails at a Location of "//:80"
+            log.exception("run %s, item %s: the answer to attempt %s cannot be read", run, call.item, call.number)
             outcome = None
         finally:
             self._idle.append(client)

@@ -78,7 +78,7 @@ JOIN runs_provider AS p ON p.id = w.provider AND p.calls_per_second IS NOT NULL
 WHERE NOT EXISTS (SELECT FROM runs_limit WHERE provider_id = w.provider AND account = w.account)
 ORDER BY 1, 2 ON CONFLICT DO NOTHING"""
 
-# A bucket that fills at the provider's rate and holds one second's worth.
+# A bucket that fills at the provider's rate and holds one second's worth; none, where it has no rate and only failed.
 TAKE = """
 WITH mine AS (
   SELECT l.*, w.n, p.calls_per_second AS rate, clock_timestamp() AS now
@@ -88,7 +88,9 @@ WITH mine AS (
   ORDER BY l.provider_id, l.account FOR NO KEY UPDATE OF l),
 filled AS (
   SELECT *, greatest(blocked_until, open_until, probing_until) AS shut,
-         least(greatest(rate, 1), tokens + rate * greatest(extract(epoch FROM now - filled_at), 0)) AS level FROM mine),
+         CASE WHEN rate IS NOT NULL  -- least and greatest pass over what is NULL
+              THEN least(greatest(rate, 1), tokens + rate * greatest(extract(epoch FROM now - filled_at), 0))
+         END AS level FROM mine),
 given AS (
   SELECT *, CASE WHEN shut > now THEN 0
                  ELSE least(n, floor(level), CASE WHEN open_until IS NOT NULL THEN 1 END) END::int AS calls FROM filled)

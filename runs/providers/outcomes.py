@@ -2,7 +2,8 @@
 
 For `http.py`, which gets the answers, and `dispatch.py`, which settles them. Laws: what is not known to be uncharged
 is never bought again, so an answer nobody can use is None, and the same attempt is asked again with the same key.
-A cost is exact, rounded down to four places and never below 0; one that cannot be read costs nothing.
+A cost is exact, rounded down to four places and never below 0; one that cannot be read costs nothing. The credential of
+an org's own account is in nothing that is read of an answer.
 """
 
 import json
@@ -17,6 +18,8 @@ from runs.cascade import ZERO, Step, plain
 PLACES = Decimal("0.0001")
 LARGEST = Decimal(10) ** 14  # numeric(18, 4)
 LONGEST_WAIT = 300
+DEEPEST = 100  # an answer nested deeper is not usable: whoever reads it later stops at some hundred levels
+BLANKED = "***"
 # Refused at the door, before anything was done, where the provider names no charge.
 REFUSED = {
     400: "invalid request",
@@ -104,24 +107,32 @@ CALLED_OFF = Outcome(
 
 
 def read(
-    status: int, headers: Mapping[str, str], body: bytes, step: Step, tries: int, *, again: bool = False
+    status: int,
+    headers: Mapping[str, str],
+    body: bytes,
+    step: Step,
+    tries: int,
+    *,
+    again: bool = False,
+    own: str = "",
 ) -> Outcome | None:
     """Read a provider's answer to the `tries`-th try of a step; None where it says nothing that can be used.
 
     `again`: the same try was sent before, so it is only over where the answer speaks of that, too.
+    `own`: the credential it was asked with, where that is the org's; some repeat it to say what is wrong with it.
     """
-    said = _read(body)
+    said = _read(body, own)
     if again and status in AT_THE_DOOR and said.get("charged") is None:
         return None
     return _meant(status, headers, said, step, tries)
 
 
-def look_up(status: int, body: bytes, step: Step, tries: int) -> Outcome | None:
+def look_up(status: int, body: bytes, step: Step, tries: int, *, own: str = "") -> Outcome | None:
     """Read what a provider tells of an earlier call: the answer it gave then; None where it knows of none.
 
-    Then nobody knows: what it has not seen yet may still arrive.
+    Then nobody knows: what it has not seen yet may still arrive. `own`: as above.
     """
-    said = _read(body)
+    said = _read(body, own)
     first, answer = said.get("status"), said.get("answer")
     if status != 200 or not isinstance(first, int) or not isinstance(answer, dict):
         return None
@@ -143,10 +154,10 @@ def told(outcome: str, cost: Decimal | None, why: str, step: Step, *, again: boo
     return Outcome(outcome, cost, f"{words}. {charge}", wait=wait)
 
 
-def _read(body: bytes) -> dict[str, Any]:
+def _read(body: bytes, own: str) -> dict[str, Any]:
     try:
-        said = json.loads(body, parse_float=Decimal, parse_constant=_no_number)
-    except (ValueError, RecursionError):
+        said = _storable(json.loads(body, parse_float=Decimal, parse_constant=_no_number), own)
+    except (ValueError, RecursionError, InvalidOperation):  # the last for an exponent that no number has
         return {}
     return said if isinstance(said, dict) else {}
 
@@ -168,7 +179,7 @@ def _answered(said: dict[str, Any], named: object, step: Step) -> Outcome | None
     cost, why = _billed(named, step)
     outcome = "succeeded" if found else "no_result"
     reason = f"{'Answered' if found else 'Nothing found'}. {why}"
-    return Outcome(outcome, cost, reason, _storable(said["result"]) if found else None, _reference(said))
+    return Outcome(outcome, cost, reason, said["result"] if found else None, _reference(said))
 
 
 def _refused(status: int, headers: Mapping[str, str], said: dict[str, Any], step: Step, tries: int) -> Outcome | None:
@@ -177,7 +188,7 @@ def _refused(status: int, headers: Mapping[str, str], said: dict[str, Any], step
         return None
     error = said.get("error")
     words = error.get("message") if isinstance(error, dict) else None
-    what = _clean(str(words or REFUSED.get(status, f"error {status}"))).rstrip(".")[:80]  # a whole reason fits
+    what = str(words or REFUSED.get(status, f"error {status}")).rstrip(".")[:80]  # a whole reason fits
     reference, health, asked = _reference(said), _health(status), _asked_to_wait(status, headers)
     if charged is not None and _credits(charged) != 0:
         cost, why = _billed(charged, step)
@@ -224,15 +235,20 @@ def _health(status: int) -> Health:
 
 
 def _asked_to_wait(status: int, headers: Mapping[str, str]) -> int | None:
-    """Read Retry-After (RFC 9110, 10.2.3): seconds, or a date, which is told by the provider's own clock."""
+    """Read Retry-After (RFC 9110, 10.2.3): seconds, or a date, which is told by the provider's own clock.
+
+    None where it asks for no time at all: whoever has just refused is not asked again at once.
+    """
     asked = headers.get("retry-after", "") if status in (429, 503) else ""
-    if asked.isascii() and asked.isdecimal() and len(asked) < 10:
-        return min(int(asked), LONGEST_WAIT)
     try:
-        until, now = parsedate_to_datetime(asked), parsedate_to_datetime(headers.get("date", ""))
-        return min(max(int((until - now).total_seconds()), 0), LONGEST_WAIT)
-    except (ValueError, TypeError):  # no date, or one of the two without a zone
+        if asked.isascii() and asked.isdecimal():
+            seconds = int(asked.lstrip("0")[:9] or 0)  # nine digits are more than the longest wait, and easily read
+        else:
+            until, now = parsedate_to_datetime(asked), parsedate_to_datetime(headers.get("date", ""))
+            seconds = int((until - now).total_seconds())
+    except (ValueError, TypeError, OverflowError):  # no date, one of the two without a zone, or after the last year
         return None
+    return min(seconds, LONGEST_WAIT) if seconds > 0 else None
 
 
 def _pause(tries: int) -> int:
@@ -240,25 +256,31 @@ def _pause(tries: int) -> int:
 
 
 def _reference(said: dict[str, Any]) -> str:
-    return _clean(str(said.get("id") or ""))[:120]
+    return str(said.get("id") or "")[:120]
 
 
-def _storable(value: Any) -> Any:
-    """What PostgreSQL can keep as JSON: it takes no NUL and no half of a pair; decimals stay exact as strings."""
+def _storable(value: Any, own: str, room: int = DEEPEST) -> Any:
+    """What PostgreSQL can keep as JSON and people may see: no NUL, no half of a pair, and no credential of theirs.
+
+    Decimals stay exact as strings.
+    """
+    if not room:
+        raise ValueError("nested too deep")
     match value:
         case str():
-            return _clean(value)
+            return _clean(value, own)
         case dict():
-            return {_clean(name): _storable(each) for name, each in value.items()}
+            return {_clean(name, own): _storable(each, own, room - 1) for name, each in value.items()}
         case list():
-            return [_storable(each) for each in value]
+            return [_storable(each, own, room - 1) for each in value]
         case Decimal():
             return str(value)
     return value
 
 
-def _clean(text: str) -> str:
-    return text.replace("\0", "").encode(errors="replace").decode()
+def _clean(text: str, own: str) -> str:
+    clean = text.replace("\0", "").encode(errors="replace").decode()
+    return clean.replace(own, BLANKED) if own else clean
 
 
 def _no_number(constant: str) -> None:

@@ -12,9 +12,9 @@ from django.db import connection
 from django.test import Client
 from prometheus_client.parser import text_string_to_metric_families
 
-from billing import books
+from billing import books, orgs
 from billing.models import Organization, StripeCheck, StripeEvent, User
-from oxygen_site.clock import clock
+from oxygen_site.clock import advance, clock
 from runs import dispatch, lifecycle, standing
 from runs.dispatch import Answer
 from runs.models import Run
@@ -115,7 +115,7 @@ def test_calls_are_counted_by_provider_and_outcome(client: Client, acme: Organiz
 @pytest.mark.usefixtures("catalog")
 def test_what_is_in_flight_and_in_line_has_an_age(client: Client, acme: Organization, alice: User) -> None:
     run = start(acme, alice, HUNTER, rows=5, cap=5)
-    sql("UPDATE runs_run SET created_at = ledger.clock() - interval '90 seconds'")
+    advance(timedelta(seconds=90))
     assert (told := figures(client))["oxygen_runs queued"] == 1
     assert told["oxygen_run_lag_seconds"] == pytest.approx(90, abs=5)
 
@@ -132,6 +132,18 @@ def test_what_is_in_flight_and_in_line_has_an_age(client: Client, acme: Organiza
     assert (told["oxygen_items_in_flight"], told["oxygen_items_unanswered"]) == (2, 1)
     assert told["oxygen_oldest_hold_seconds"] == pytest.approx(600, abs=5)
     assert told["oxygen_lease_overdue_seconds"] == pytest.approx(7, abs=5)
+
+
+@pytest.mark.usefixtures("catalog")
+def test_a_run_is_in_line_from_its_approval_on(client: Client, acme: Organization, alice: User) -> None:
+    orgs.change_approval_threshold(acme, Decimal(0))
+    run = start(acme, alice, HUNTER, rows=5, cap=5)
+    advance(timedelta(days=3))
+    assert (told := figures(client))["oxygen_runs awaiting_approval"] == 1
+    assert told["oxygen_run_lag_seconds"] == 0
+    lifecycle.approve(run, by=alice)
+    assert (told := figures(client))["oxygen_runs queued"] == 1
+    assert told["oxygen_run_lag_seconds"] == pytest.approx(0, abs=5)
 
 
 @pytest.mark.usefixtures("catalog")

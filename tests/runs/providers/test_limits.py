@@ -113,6 +113,17 @@ def test_the_next_tool_waits_for_leave_with_its_hold(acme: Organization, alice: 
     assert_books_hold(acme)
 
 
+def test_a_provider_without_a_limit_has_none_either_after_it_failed_once(acme: Organization, alice: User) -> None:
+    Provider.objects.filter(id__in=("hunter", "prospeo")).update(calls_per_second=None)
+    run = start(acme, alice, HUNTER, PROSPEO, rows=9, cap=18)
+    (once,) = settle(run, dispatch.claim(run, ME, 1), NOTHING)
+    settle(run, [once], DOWN._replace(wait=60))
+    before = Limit.objects.get().tokens
+    further = settle(run, dispatch.claim(run, ME, 5), NOTHING)
+    assert [call.number for call in further] == [16] * 5
+    assert Limit.objects.get().tokens == before
+
+
 def test_what_got_no_leave_asks_again_later_and_is_not_lost(
     fresh_database: str, acme: Organization, alice: User, providers: Providers
 ) -> None:

@@ -77,6 +77,11 @@ def test_an_answer_in_its_providers_manner_means(
     assert (found.outcome, found.cost) == (outcome, Decimal(cost))
 
 
+def nested(levels: int) -> bytes:
+    """A result of so many levels, the answer around it included."""
+    return b'{"cost": 1, "result": ' + b'{"a":' * (levels - 2) + b"[1]" + b"}" * (levels - 1)
+
+
 @pytest.mark.parametrize(("status", "body", "outcome", "cost"), TABLE)
 def test_an_answer_means(status: int, body: Any, outcome: str, cost: str) -> None:
     found = said(status, body)
@@ -92,6 +97,9 @@ def test_an_answer_means(status: int, body: Any, outcome: str, cost: str) -> Non
         (200, b'{"result": "a word"}'),
         (200, b'{"result": {"x": NaN}, "cost": 1}'),
         (200, b"[" * 100_000),
+        (200, nested(101)),
+        (200, nested(2_000)),
+        (200, b'{"result": {"x": 1e99999999999999999999}, "cost": 1}'),
         (204, b""),
         (302, b""),
         (409, b"{}"),
@@ -102,6 +110,10 @@ def test_an_answer_means(status: int, body: Any, outcome: str, cost: str) -> Non
 )
 def test_what_cannot_be_used_is_unknown_and_never_a_failure(status: int, body: bytes) -> None:
     assert said(status, body) is None
+
+
+def test_what_nests_no_deeper_than_others_can_read_is_kept() -> None:
+    assert said(200, nested(99)).outcome == "succeeded"
 
 
 def test_without_a_cost_only_a_flat_price_is_charged() -> None:
@@ -126,6 +138,28 @@ def test_an_own_account_costs_no_credits() -> None:
 )
 def test_too_many_requests_may_pass_after_a_while(asked: str, tries: int, wait: int) -> None:
     assert said(429, {"charged": "0"}, headers={"retry-after": asked}, tries=tries).wait == wait
+
+
+@pytest.mark.parametrize(
+    ("asked", "wait"),
+    [("0", 8), ("000", 8), ("0000000000007", 7), ("9" * 10, 300), ("9" * 5_000, 300), ("٣", 8)],
+)
+def test_no_time_to_wait_is_a_while_of_our_own_and_however_long_a_time_the_longest(asked: str, wait: int) -> None:
+    assert said(429, {"charged": "0"}, headers={"retry-after": asked}, tries=3).wait == wait
+
+
+@pytest.mark.parametrize(
+    ("asked", "wait"), [("10:00:07", 7), ("10:00:00", 8), ("09:59:00", 8), ("11:00:00", 300), ("99999999999:00:00", 8)]
+)
+def test_a_date_to_wait_for_is_told_by_the_providers_own_clock(asked: str, wait: int) -> None:
+    headers = {"retry-after": f"Wed, 21 Oct 2026 {asked} GMT", "date": "Wed, 21 Oct 2026 10:00:00 GMT"}
+    found = said(429, {"charged": "0"}, headers=headers, tries=3)
+    assert (found.wait, found.pause) == (wait, wait if wait != 8 else 1)
+
+
+def test_a_date_beyond_the_last_year_is_none() -> None:
+    never = {"retry-after": "Fri, 31 Dec 99999999999 23:59:59 GMT", "date": "Wed, 21 Oct 2026 10:00:00 GMT"}
+    assert said(429, {"charged": "0"}, headers=never, tries=3).wait == 8
 
 
 @pytest.mark.parametrize("status", [401, 402, 403, 429])
