@@ -1,7 +1,7 @@
 """One agency of 300 clients, with 1 and 10 million entries among them, and its board. For pages.py.
 
 Each client has lived 90 days, with four runs, one of them paused in the end, and 24 tools and outcomes a day, at any
-size.
+size. In the end there is a free plan of more than they use: every runway takes a year of refills, the most there is.
 """
 
 from collections.abc import Iterator
@@ -31,7 +31,7 @@ def seed(entries: int, clients: int) -> tuple[Any, Any]:
 
     from benchmarks import history
     from billing import ledger, orgs
-    from billing.models import Agency, User
+    from billing.models import Agency, Plan, User
     from oxygen_site.clock import advance, begin, catch_up, clock, new_id
     from oxygen_site.transactions import intention
 
@@ -80,6 +80,9 @@ def seed(entries: int, clients: int) -> tuple[Any, Any]:
             ledger.pause(org.pk, paused, True)
 
         intention(end)
+    Plan.objects.create(
+        id="free-1", key="free", version=1, name="Free", line="For a try.", rank=0, credits=each, on_sale=True
+    )
     with connection.cursor() as cursor:
         cursor.execute("VACUUM ANALYZE")
     return agency, member

@@ -2,7 +2,7 @@
 
 The law: the same six queries at any number of clients and any length of history, and no balance is ever added to
 another's. Sums come from the rollups, in each client's own days; what runs hold, and whether they wait, comes from
-their reservations.
+their reservations; how long credits last, from the open grants and the plan, as on the client's own page.
 """
 
 from collections.abc import Iterable
@@ -26,9 +26,11 @@ from django.db.models import (
     Value,
 )
 
-from billing import plans
+from billing import balance, plans, runway
+from billing.balance import Left
 from billing.cycles import credit_month
 from billing.models import Account, Agency, Grant, Organization, Plan, Reservation, Subscription, UsageByTool
+from billing.runway import Runway
 
 DAYS = 30  # of use, today included
 LOW = 7  # days of runway
@@ -51,6 +53,7 @@ class Client:
     runs: int  # begun in the last 30 days
     today: date
     by_day: list[Decimal]
+    runway: Runway | None  # None where there is no pace yet
     subscription: Subscription | None
     plan: Plan | None
     renews_on: date
@@ -66,14 +69,14 @@ class Client:
         return sum(self.by_day, ZERO)
 
     @property
-    def pace(self) -> Decimal | None:
-        """A day's average of the seven before today; None under three active ones. As on the client's own page."""
-        return _pace(self.by_day)
+    def days(self) -> int | None:
+        """How many days the available credits last at its pace, as on its own page; None: not known, or long."""
+        return self.runway.days if self.runway else None
 
-    @cached_property
-    def runway(self) -> int | None:
-        """How many days the available credits last at the pace; None where there is none yet."""
-        return int(self.available / self.pace) if self.pace else None
+    @property
+    def known(self) -> int | None:
+        """So many days at any rate; None: not known."""
+        return self.runway.known if self.runway else None
 
     @property
     def is_past_due(self) -> bool:
@@ -81,7 +84,7 @@ class Client:
 
     @property
     def is_low(self) -> bool:
-        return self.runway < LOW if self.runway is not None else not self.available and self.captured > 0
+        return self.known < LOW if self.known is not None else not self.available and self.captured > 0
 
     @property
     def needs_attention(self) -> bool:
@@ -162,7 +165,7 @@ class Board:
     @cached_property
     def fires(self) -> list[Fire]:
         """What burns, the gravest kind first, and within it whoever has least time left."""
-        burning = sorted(self.clients, key=lambda client: (client.runway is None, client.runway or 0))
+        burning = sorted(self.clients, key=lambda client: (client.known is None, client.known or 0))
         return [
             *(Fire(client, "past_due", "Settle the payment", PLAN) for client in burning if client.is_past_due),
             *(Fire(client, "low", "Add credits", PLAN) for client in burning if client.is_low),
@@ -211,7 +214,7 @@ def board(agency: Agency, now: datetime) -> Board:
     holds = _holds(ids, now - timedelta(days=DAYS))
     captured = _captured(ids, min(todays.values(), default=now.date()) - timedelta(days=DAYS - 1))
     live = {each.org_id: each for each in plans.subscriptions(ids)}
-    expiring = _expiring(ids, now + SOON)
+    open_grants = _open_grants(ids)
     free = plans.free()
 
     def client(org: Organization) -> Client:
@@ -219,21 +222,26 @@ def board(agency: Agency, now: datetime) -> Board:
         in_open_runs, paused, runs = holds.get(org.pk, (ZERO, 0, 0))
         days = captured.get(org.pk, {})
         by_day = [days.get(today - timedelta(days=n), ZERO) for n in reversed(range(DAYS))]
-        grants = expiring.get(org.pk, [])
-        wasted = _wasted(grants, _pace(by_day) or ZERO, now)
+        pace, left = _pace(by_day), open_grants.get(org.pk, [])
+        soon = [(remaining, expires_at) for remaining, expires_at in left if expires_at <= now + SOON]
+        wasted = _wasted(soon, pace or ZERO, now)
+        plan = subscription.plan if subscription else free
+        refill = plans.next_refill(plan, subscription, plans.month(org, subscription, now)[1], now)
+        available = org.available  # type: ignore[attr-defined]  # of _orgs
         return Client(
             org=org,
-            available=org.available,  # type: ignore[attr-defined]  # of _orgs
+            available=available,
             reserved=org.drawn - in_open_runs,  # type: ignore[attr-defined]
             paused=paused,
             runs=runs,
             today=today,
             by_day=by_day,
+            runway=runway.lasts(pace, today, balance.stores(org, available, left, refill)) if pace else None,
             subscription=subscription,
-            plan=subscription.plan if subscription else free,
+            plan=plan,
             renews_on=_renewal(org, subscription, now).astimezone(org.tz).date(),
             wasted=wasted,
-            wasted_by=grants[-1][1].astimezone(org.tz).date() if wasted else None,
+            wasted_by=soon[-1][1].astimezone(org.tz).date() if wasted else None,
         )
 
     return Board([client(org) for org in orgs])
@@ -270,19 +278,16 @@ def _captured(ids: list[UUID], since: date) -> dict[UUID, dict[date, Decimal]]:
     return found
 
 
-type Expiring = list[tuple[Decimal, datetime]]
-
-
-def _expiring(ids: list[UUID], until: datetime) -> dict[UUID, Expiring]:
-    """What is left of the grants that expire by then, soonest first."""
-    grants = Grant.objects.filter(org__in=ids, open=True, expires_at__lte=until).order_by("expires_at")
-    found: dict[UUID, Expiring] = {}
+def _open_grants(ids: list[UUID]) -> dict[UUID, list[Left]]:
+    """What is left of the grants with something left, soonest to expire first."""
+    grants = Grant.objects.filter(org__in=ids, open=True).order_by("expires_at")
+    found: dict[UUID, list[Left]] = {}
     for org, remaining, expires_at in grants.values_list("org", "remaining", "expires_at"):
         found.setdefault(org, []).append((remaining, expires_at))
     return found
 
 
-def _wasted(grants: Expiring, pace: Decimal, now: datetime) -> Decimal:
+def _wasted(grants: list[Left], pace: Decimal, now: datetime) -> Decimal:
     """What a pace leaves of grants by the time they expire, to the whole credit: it is an estimate. Soonest first."""
     used = wasted = ZERO
     for remaining, expires_at in grants:
@@ -319,7 +324,7 @@ def _figure(client: Client, column: str) -> object:
     return client.name.casefold() if column == "name" else getattr(client, _FIGURES.get(column, column))
 
 
-_FIGURES = {"renewal": "renews_on"}
+_FIGURES = {"runway": "known", "renewal": "renews_on"}
 
 
 def _placed(client: Client, days: Iterable[date]) -> list[Decimal]:

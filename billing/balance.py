@@ -1,6 +1,6 @@
 """What an org has, holds and spends, and for how long it lasts. Reads only; for pages, the API and the runs' pages."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -117,6 +117,7 @@ def read(org: Organization, now: datetime) -> Balance:
     grants = Grant.objects.filter(org=org.pk, open=True).order_by("expires_at", "effective_at", "key")
     open_grants = list(grants.fetch_mode(FETCH_RAISE)[:MOST_GRANTS])
     pace, refill = usage.pace(org, today), standing.next_refill(now)
+    left = [(grant.remaining, grant.expires_at) for grant in open_grants]
     return Balance(
         standing=standing,
         tie_out=tie_out,
@@ -127,7 +128,7 @@ def read(org: Organization, now: datetime) -> Balance:
         open_grants=open_grants,
         refill=refill,
         pace=pace,
-        runway=runway.lasts(pace, today, _stores(org, tie_out.available, open_grants, refill)) if pace else None,
+        runway=runway.lasts(pace, today, stores(org, tie_out.available, left, refill)) if pace else None,
         course=_course(org, since, today),
     )
 
@@ -149,12 +150,18 @@ def _captured(org: Organization, since: date, earlier: date, today: date) -> tup
     )
 
 
-def _stores(org: Organization, available: Decimal, grants: list[Grant], refill: plans.Refill | None) -> Iterable[Store]:
-    """What is there, and what comes. Expiry is a day of the org's."""
-    for grant in grants:
-        yield Store(grant.remaining, grant.expires_at.astimezone(org.tz).date())
-    if more := available - sum((grant.remaining for grant in grants), ZERO):
-        yield Store(more, grants[-1].expires_at.astimezone(org.tz).date())
+type Left = tuple[Decimal, datetime]  # what is left of an open grant, and until when
+
+
+def stores(
+    org: Organization, available: Decimal, grants: Sequence[Left], refill: plans.Refill | None
+) -> Iterable[Store]:
+    """Give what is there, grants soonest to expire first, and what comes. Expiry is a day of the org's."""
+    grants = grants[:MOST_GRANTS]
+    for remaining, expires_at in grants:
+        yield Store(remaining, expires_at.astimezone(org.tz).date())
+    if more := available - sum((remaining for remaining, _ in grants), ZERO):
+        yield Store(more, grants[-1][1].astimezone(org.tz).date())
     if refill:
         for at in refill.times(13):
             expires, comes = (each.astimezone(org.tz).date() for each in (refill.expiry(at), at))

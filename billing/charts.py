@@ -235,8 +235,13 @@ class BurnChart:
 
 
 def burn(course: list[Decimal], days: int, pace: Decimal | None) -> BurnChart:
-    """Draw the available credits at the end of each day so far, of a month of so many days, in a box of 1000 × 60."""
-    left = max(Decimal(0), course[-1] - pace * (days - len(course))) if pace is not None else None
+    """Draw the available credits at the end of each day so far, of a month of so many days, in a box of 1000 × 60.
+
+    The day on which a month ends within is a day more; where that is past, nobody has told of the renewal yet.
+    """
+    is_late = len(course) > days + 1
+    days = max(days, len(course))
+    left = max(Decimal(0), course[-1] - pace * (days - len(course))) if pace is not None and not is_late else None
     top = max(*course, left or 0, Decimal(1))
 
     def spot(day: int, value: Decimal) -> str:

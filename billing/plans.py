@@ -57,22 +57,24 @@ class Standing:
     def past_due(self) -> bool:
         return self.subscription is not None and self.subscription.is_past_due
 
-    def next_refill(self, now: datetime) -> "Refill | None":
-        """What comes next, as far as it is known: nothing without a plan, while a payment is missing, or where the
-        subscription ends with this credit month.
-        """
-        live, at = self.subscription, self.month[1]
-        plan = self.plan
-        if plan is None or at <= now:  # over, and the renewal not told yet
+    def next_refill(self, now: datetime) -> Refill | None:
+        return next_refill(self.plan, self.subscription, self.month[1], now)
+
+
+def next_refill(plan: Plan | None, live: Subscription | None, at: datetime, now: datetime) -> Refill | None:
+    """Say what comes as the credit month ends at `at`, as far as it is known: nothing without a plan, while a payment
+    is missing, or where the subscription ends with that month.
+    """
+    if plan is None or at <= now:  # over, and the renewal not told yet
+        return None
+    if live is not None:
+        renews = at >= live.period_end
+        if live.status not in REFILLED or (renews and live.cancel_at_period_end):
             return None
-        if live is not None:
-            renews = at >= live.period_end
-            if live.status not in REFILLED or (renews and live.cancel_at_period_end):
-                return None
-            if renews and live.next_price and live.next_price.plan:
-                plan = live.next_price.plan
-        ends = live.period_end if live is not None and live.cancel_at_period_end else None
-        return Refill(at, plan, ends) if plan.credits else None
+        if renews and live.next_price and live.next_price.plan:
+            plan = live.next_price.plan
+    ends = live.period_end if live is not None and live.cancel_at_period_end else None
+    return Refill(at, plan, ends) if plan.credits else None
 
 
 def read(org: Organization, now: datetime) -> Standing:

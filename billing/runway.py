@@ -3,10 +3,13 @@
 The law: a day is paid from the grant that expires soonest, as the ledger burns; a grant is gone on the day it expires.
 """
 
+from bisect import insort
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
+from itertools import islice
 
 HORIZON = 365  # days; nobody knows more
 
@@ -31,27 +34,38 @@ class Runway:
     def horizon(self) -> int:
         return HORIZON
 
+    @property
+    def known(self) -> int:
+        """So many days at any rate, to compare: those of the horizon where it is beyond."""
+        return HORIZON if self.days is None else self.days
+
 
 def lasts(pace: Decimal, today: date, stores: Iterable[Store]) -> Runway:
-    """Live on from `today` at the pace until a day cannot be paid."""
-    coming = sorted(stores, key=lambda store: store.since, reverse=True)
-    left: dict[Store, Decimal] = {}
+    """Live on from `today` at the pace until a day cannot be paid, from each coming or expiry to the next."""
+    coming = deque(sorted(stores, key=lambda store: store.since))
+    left: list[tuple[date, Decimal]] = []  # the soonest to expire first
     lapses = Decimal(0)
-    for n in range(HORIZON):
-        day = today + timedelta(days=n)
-        while coming and coming[-1].since <= day:
-            store = coming.pop()
-            left[store] = left.get(store, Decimal(0)) + store.credits
-        for store in [store for store in left if store.expires <= day]:
-            lapses += left.pop(store)
-        missing = pace
-        for store in sorted(left, key=lambda store: store.expires):
-            taken = min(missing, left[store])
-            missing, left[store] = missing - taken, left[store] - taken
-            if not left[store]:
-                del left[store]
-            if not missing:
-                break
-        if missing:
-            return Runway(n, lapses)
+    day, end = today, today + timedelta(days=HORIZON)
+    while day < end:
+        while coming and coming[0].since <= day:
+            store = coming.popleft()
+            insort(left, (store.expires, store.credits))
+        while left and left[0][0] <= day:
+            lapses += left.pop(0)[1]
+        until = min([end, *(store.since for store in islice(coming, 1)), *(expires for expires, _ in left[:1])])
+        days = (until - day).days
+        paid = min(days, int(sum(credits for _, credits in left) / pace))
+        if paid < days:
+            return Runway((day - today).days + paid, lapses)
+        _burn(left, pace * paid)
+        day = until
     return Runway(None, lapses)
+
+
+def _burn(left: list[tuple[date, Decimal]], credits: Decimal) -> None:
+    """Take so many credits of what is left, the first first."""
+    while left and credits:
+        expires, there = left.pop(0)
+        if there > credits:
+            left.insert(0, (expires, there - credits))
+        credits -= min(there, credits)

@@ -17,7 +17,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 from django.db.models.functions import Now
 from procrastinate import JobContext, exceptions, jobs
 from procrastinate.contrib.django import app
@@ -67,11 +67,13 @@ def defer(
     *,
     key: str | None = None,
     after: timedelta | None = None,
+    sooner: bool = False,
     **arguments: JSONValue,
 ) -> None:
     """Ask for `task` to be run, in this transaction: once it has committed, and `after` so long.
 
-    At most one job of a `key` waits and at most one runs; where one waits already, asking again does nothing.
+    At most one job of a `key` waits and at most one runs; where one waits already, asking again does nothing. `sooner`:
+    one that was put off makes way for one that is due at once.
     """
     job = configure_task(
         name=task.name,
@@ -88,13 +90,19 @@ def defer(
         with transaction.atomic():  # a savepoint: the refusal must not break the caller's transaction
             job.defer(**arguments)
     except exceptions.AlreadyEnqueued:
-        pass
+        put_off = ProcrastinateJob.objects.filter(queueing_lock=key, status="todo", scheduled_at__gt=Now())
+        if sooner and (ids := list(put_off.values_list("id", flat=True))):
+            for id in ids:
+                _queue.cancel_job_by_id(id, delete_job=True)
+            with contextlib.suppress(exceptions.AlreadyEnqueued), transaction.atomic():  # somebody else was quicker
+                job.defer(**arguments)
 
 
 def line(task: Task[Any, Any, Any]) -> list[tuple[dict[str, Any], bool]]:
     """Read the jobs of a task that run, or could with more room: their arguments, and whether they run. One query."""
     jobs_of = ProcrastinateJob.objects.filter(task_name=task.name, status__in=("todo", "doing"))
-    due = jobs_of.exclude(status="todo", scheduled_at__gt=Now()).order_by("id")
+    behind = Exists(ProcrastinateJob.objects.filter(status="doing", lock=OuterRef("lock")))  # one of its own key
+    due = jobs_of.exclude(Q(status="todo") & (Q(scheduled_at__gt=Now()) | behind)).order_by("id")
     return [(args, status == "doing") for args, status in due.values_list("args", "status")]
 
 

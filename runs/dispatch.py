@@ -113,11 +113,14 @@ SELECT provider, lapsed, count(*) FROM (
 GROUP BY provider, lapsed"""
 
 # No leave to call its provider: its lease runs out when it is worth asking again, and whoever claims then takes it up.
+# Until then nobody knows what became of what was sent.
 PUT_OFF = """
 WITH ranked AS (
-  SELECT item, provider, row_number() OVER (PARTITION BY provider ORDER BY item) AS nth FROM runs_attempt
+  SELECT item, provider, sent_at, row_number() OVER (PARTITION BY provider ORDER BY item) AS nth FROM runs_attempt
   WHERE run_id = %(run)s AND item = ANY(%(numbers)s::int[]) AND outcome IS NULL)
-UPDATE runs_item AS i SET lease_until = clock_timestamp() + l.wait * interval '1 second'
+UPDATE runs_item AS i
+SET lease_until = clock_timestamp() + l.wait * interval '1 second',
+    unanswered_at = CASE WHEN ranked.sent_at IS NOT NULL THEN coalesce(i.unanswered_at, (SELECT ledger.clock())) END
 FROM ranked JOIN unnest(%(providers)s::text[], %(calls)s::int[], %(waits)s::int[]) AS l(provider, calls, wait)
   ON l.provider = ranked.provider AND ranked.nth > l.calls
 WHERE i.run_id = %(run)s AND i.number = ranked.item
@@ -199,11 +202,10 @@ UPDATE runs_item AS i SET lease_until = clock_timestamp() + %(lease)s * interval
 FROM mine WHERE i.run_id = %(run)s AND i.number = mine.number"""
 
 
-def renew(run: Run, owner: UUID, calls: Sequence[Call], seconds: int | None = None) -> None:
-    """Extend the leases of calls still under way; those that were lost stay lost. 0 seconds: hand them over."""
-    items, leases = array(call.item for call in calls), array(call.lease_no for call in calls)
-    facts = {"items": items, "leases": leases, "lease": settings.LEASE_SECONDS if seconds is None else seconds}
-    intention(lambda: query(RENEW, run=run.id, owner=owner, **facts))
+def renew(run: Run, owner: UUID, calls: Sequence[Call]) -> None:
+    """Extend the leases of calls still under way; those that were lost stay lost."""
+    facts = {"items": array(call.item for call in calls), "leases": array(call.lease_no for call in calls)}
+    intention(lambda: query(RENEW, run=run.id, owner=owner, lease=settings.LEASE_SECONDS, **facts))
 
 
 def unanswered(run: Run, owner: UUID, call: Call) -> None:

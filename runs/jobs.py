@@ -56,11 +56,11 @@ def wake(run: Run) -> None:
         return
     busy = -(-run.rows // settings.WORKER_CONCURRENCY)
     for shard in range(min(settings.RUN_SHARDS, busy)):
-        _line_up(str(run.id), shard, str(run.org_id))
+        _line_up(str(run.id), shard, str(run.org_id), sooner=True)
 
 
-def _line_up(run: str, shard: int, org: str, after: timedelta | None = None) -> None:
-    defer(drive_run, key=f"{run}:{shard}", after=after or None, run=run, shard=shard, org=org)
+def _line_up(run: str, shard: int, org: str, *, after: timedelta | None = None, sooner: bool = False) -> None:
+    defer(drive_run, key=f"{run}:{shard}", after=after or None, sooner=sooner, run=run, shard=shard, org=org)
 
 
 @periodic("* * * * *")

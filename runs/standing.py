@@ -81,6 +81,12 @@ WHERE i.run_id = %(run)s AND i.status = 'running'
 ORDER BY i.number FOR NO KEY UPDATE OF i"""
 
 
+# What never left the worker that claimed it; what was sent once before stays sent.
+UNSEND = """
+UPDATE runs_attempt AS a SET sent_at = NULL FROM unnest(%(items)s::int[], %(numbers)s::int[]) AS c(item, number)
+WHERE a.run_id = %(run)s AND a.item = c.item AND a.number = c.number AND a.outcome IS NULL"""
+
+
 def versions(org: UUID, run: UUID | None = None) -> list[tuple[Any, ...]]:
     """Tell apart how an org's open runs stand, or one run: other than before once any figure of them moved. One query.
 
@@ -130,7 +136,7 @@ def rest(run: Run) -> timedelta | None:
     if status in Run.PAUSABLE and (pending or lapse is not None) and limits.down(run):
         intention(lambda: _pause_for_provider(run))
         return lapse and max(lapse, AT_ONCE)
-    if in_flight:
+    if in_flight and status != Run.Status.CANCELLING:  # which gives up what waits, whatever else is under way
         return max(min(lapse, AGAIN) if going_on else lapse, AT_ONCE)
     return AT_ONCE if going_on and fits else intention(lambda: _conclude(run, lapse or AGAIN))
 
@@ -222,6 +228,20 @@ def end(run: Run, status: Run.Status, *, actor: str) -> None:
 
 
 # ------------------------------------------------------------------ what will not be answered
+
+
+def hand_over(run: Run, owner: UUID, calls: Sequence[Call], unsent: Iterable[Call]) -> None:
+    """Leave calls that are still its owner's to whoever claims next, at once; some of them were not sent after all."""
+    facts: dict[str, Any] = {"run": run.id, "owner": owner}
+    facts |= {"items": array(call.item for call in calls), "leases": array(call.lease_no for call in calls)}
+
+    def verb() -> None:
+        mine = {(item, lease_no) for item, lease_no, *_ in query(dispatch.MINE, **facts)}
+        back = [call for call in unsent if call.key in mine and not call.again]
+        query(UNSEND, run=run.id, items=array(c.item for c in back), numbers=array(c.number for c in back))
+        query(dispatch.RENEW, lease=0, **facts)
+
+    intention(verb)
 
 
 def give_up(run: Run, *, waiting: bool) -> None:

@@ -51,8 +51,11 @@ def _drive(run: Run, seconds: int) -> timedelta | None:
     while True:
         own = accounts.credentials(run)
         connection.close()  # the slice's threads bring their own
-        asyncio.run(_Slice(run, stop, own).drive())
+        part = _Slice(run, stop, own)
+        asyncio.run(part.drive())
         wait = standing.rest(run)
+        if wait == standing.AT_ONCE and not part.began:  # it has no leave to call anybody now
+            wait = standing.AGAIN
         standing.give_back(run)
         if wait is None or time.monotonic() + wait.total_seconds() >= stop or stopping.wait(wait.total_seconds()):
             return wait
@@ -95,6 +98,7 @@ class _Slice:
         self.limit: int = settings.WORKER_CONCURRENCY
         self.flight: dict[Key, Call] = {}
         self.asked: dict[Key, Call] = {}  # those of them that are not answered yet
+        self.began = False  # whether there was anything to do
         self.quick = False  # whether the last answer came within QUICK, and the provider is well
         self.calls: asyncio.Queue[Call] = asyncio.Queue()
         self.answers: asyncio.Queue[Answer] = asyncio.Queue()
@@ -136,15 +140,19 @@ class _Slice:
             await self._change()
 
     async def _hand_over(self, claimer: _Thread) -> None:
-        """Leave calls that take too long to whoever claims next, who asks again under the same keys."""
+        """Leave calls that take too long to whoever claims next, who asks again under the same keys.
+
+        Those that no caller has taken up yet were not sent: they are only made later, also where no keys are taken.
+        """
         for caller in self.callers:
             caller.cancel()
+        queued = [self.calls.get_nowait() for _ in range(self.calls.qsize())]
         left = list(self.asked.values())
         for call in left:
             del self.flight[call.key], self.asked[call.key]
         if left:
-            log.info("run %s: handing over %s calls", self.run.id, len(left))
-            await claimer.do(dispatch.renew, self.run, self.owner, left, 0)
+            log.info("run %s: handing over %s calls, %s of them not sent", self.run.id, len(left), len(queued))
+            await claimer.do(standing.hand_over, self.run, self.owner, left, queued)
 
     def _free(self) -> int:
         """How many to claim, or none until that is worth it.
@@ -175,6 +183,7 @@ class _Slice:
 
     def _send(self, calls: list[Call]) -> None:
         for call in calls:
+            self.began = True
             self.flight[call.key] = self.asked[call.key] = call
             self.calls.put_nowait(call)
 

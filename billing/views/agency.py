@@ -8,7 +8,7 @@ from django.http import Http404, HttpResponse, StreamingHttpResponse
 from django.utils.functional import SimpleLazyObject
 from django.views.decorators.http import require_safe
 
-from billing import agencies, charts, csv_file
+from billing import agencies, charts, csv_file, runway
 from billing.access import AgencyRequest, agency_page
 from billing.agencies import Board, Client
 from billing.forms import BoardFilter
@@ -146,12 +146,18 @@ def _row(client: Client) -> tuple[object, ...]:
         client.status,
         client.available,
         client.reserved,
-        client.runway,
+        _lasts(client),
         client.paused,
         client.runs,
         client.captured,
         client.renews_on,
     )
+
+
+def _lasts(client: Client) -> int | str | None:
+    """As many days as the board says, in its words beyond what anybody knows; nothing where it has not enough data."""
+    far = client.runway and client.days is None
+    return f"over {runway.HORIZON}" if far else client.days
 
 
 def _asked_for(request: AgencyRequest) -> str | None:

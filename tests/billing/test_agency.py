@@ -73,10 +73,49 @@ def test_a_client_is_shown_as_its_own_page_shows_it(harbor: Agency, bluefin: Org
     open_run(bluefin.pk, 5)
     client, own = only(harbor), balance.read(bluefin, clock.clock())
     assert (client.available, client.reserved) == (own.available, own.reserved) == (34, 45)
-    assert (client.pace, client.runway) == (own.pace, own.days) == (3, 11)
+    assert client.runway == own.runway
+    assert client.days == own.days == 11
     month = spans.span("30d", bluefin, clock.clock())
     assert client.captured == breakdown.read(bluefin, month, Wanted()).total.sum == 21
     assert (client.paused, client.runs) == (1, 5)
+
+
+def test_a_refill_that_comes_tomorrow_counts_as_on_the_clients_own_page(harbor: Agency, bluefin: Organization) -> None:
+    three_days(bluefin, 28)
+    assert only(harbor).days == 1
+    subscribed(bluefin, price(plan(**GROWTH | {"credits": 300}), 4900), days=2)
+    client, own = only(harbor), balance.read(bluefin, clock.clock())
+    assert client.runway == own.runway
+    assert client.days == own.days == (100 - 3 * 28 + 300) // 12
+    assert (client.is_low, board(harbor).fires) == (False, [])
+
+
+def test_what_expires_soon_counts_as_on_the_clients_own_page(harbor: Agency, bluefin: Organization) -> None:
+    brief = another(harbor, "Brief", 10)
+    give(brief, 590, days=5)
+    three_days(brief, 14)
+    client, own = board(harbor).clients[-1], balance.read(brief, clock.clock())
+    assert client.runway == own.runway
+    assert client.days == own.days == 2 + 10 // 6
+    assert [fire.kind for fire in board(harbor).fires] == ["low", "expiring"]
+    assert [each.name for each in board(harbor).picked(show="low")] == ["Brief"]
+
+
+def test_beyond_what_anybody_knows_is_said_so_and_sorted_as_the_longest(
+    read: Read, client: Browser, harbor: Agency, bluefin: Organization
+) -> None:
+    plan(**FREE)
+    another(harbor, "Quiet")
+    short = another(harbor, "Short", 30)
+    for _ in range(3):
+        spend(bluefin)
+        spend(short, 9)
+        clock.advance(timedelta(days=1))
+    html = read()
+    assert names(html) == ["Short", "Bluefin", "Quiet"]
+    assert names(read(sort="-runway")) == ["Bluefin", "Short", "Quiet"]
+    assert re.findall(r"(?:Over 365|\b0) d\b|Not enough data", words(html)) == ["0 d", "Over 365 d", "Not enough data"]
+    assert [row["runway_days"] for row in rows(client)] == ["0", "over 365", ""]
 
 
 def test_what_an_open_run_has_captured_is_not_reserved(harbor: Agency, bluefin: Organization) -> None:
@@ -334,7 +373,7 @@ def test_the_file_says_the_same_as_the_board(
         "status": "Free",
         "available": "79",
         "reserved": "0",
-        "runway_days": "26",
+        "runway_days": str(balance.read(bluefin, clock.clock()).days),
         "paused_runs": "0",
         "runs_30_days": "3",
         "captured_30_days": "21",

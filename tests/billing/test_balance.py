@@ -67,6 +67,19 @@ def test_the_course_holds_each_days_end_and_quiet_days_repeat(acme: Organization
     assert read(acme).course == [90, 90, 65]
 
 
+def test_on_the_day_of_renewal_as_much_is_left_as_is_available(acme: Organization) -> None:
+    give(acme, 500, days=90)
+    ends = read(acme).standing.month[1]
+    for days in (3, 2, 1):
+        clock.advance(ends - timedelta(days=days) - clock.clock())
+        spend(acme, 7)
+    clock.advance(ends - timedelta(seconds=1) - clock.clock())
+    seen = read(acme)
+    assert seen.daily == 3
+    assert seen.burn
+    assert seen.burn.left == seen.available
+
+
 def test_grants_come_in_the_order_in_which_they_burn(acme: Organization) -> None:
     give(acme, 7, days=2)
     assert [grant.remaining for grant in read(acme).grants] == [7, 100]

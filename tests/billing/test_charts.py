@@ -145,6 +145,31 @@ def test_nobody_is_promised_less_than_nothing() -> None:
     assert charts.burn([Decimal(5)], days=30, pace=Decimal(3)).left == 0
 
 
+def in_its_box(points: str) -> bool:
+    """Whether a line never runs backwards or out of the 1000 × 60."""
+    spots = [tuple(int(at) for at in spot.split(",")) for spot in points.split()]
+    return spots == sorted(spots, key=lambda spot: spot[0]) and all(0 <= x <= 1000 and 0 <= y <= 60 for x, y in spots)
+
+
+def test_on_the_day_of_renewal_no_more_is_promised_than_there_is() -> None:
+    burn = charts.burn([Decimal(100)] * 31 + [Decimal(60)], days=31, pace=Decimal(20))
+    assert burn.left == 60
+    assert in_its_box(burn.line)
+    assert in_its_box(burn.ahead)
+
+
+@pytest.mark.parametrize("days", [31, 1, 0, -30])
+def test_of_a_renewal_told_late_nothing_is_said_ahead_and_the_line_stays_in_its_box(days: int) -> None:
+    burn = charts.burn([Decimal(60)] * (max(days, 0) + 3), days=days, pace=Decimal(20))
+    assert (burn.left, burn.ahead) == (None, "")
+    assert in_its_box(burn.line)
+
+
+def test_a_month_that_ends_on_the_day_on_which_it_began_is_drawn() -> None:
+    burn = charts.burn([Decimal(60)], days=0, pace=Decimal(20))
+    assert (burn.left, burn.line) == (60, "0,6 1000,6")
+
+
 def test_without_a_pace_nothing_is_drawn_ahead() -> None:
     burn = charts.burn([Decimal(5)], days=30, pace=None)
     assert (burn.ahead, burn.left) == ("", None)

@@ -44,6 +44,23 @@ def test_refills_that_keep_up_with_the_pace_last_beyond_what_anybody_knows() -> 
     assert days(10, *(store(300, expires=30 * n + 33, since=30 * n) for n in range(14))) is None
 
 
+@given(some.integers(1, 50), some.lists(some.tuples(*[some.integers(0, 400)] * 3), max_size=6))
+def test_it_is_what_living_day_by_day_comes_to(pace: int, stores: list[tuple[int, int, int]]) -> None:
+    left, lapses, day = sorted([expires, since, credits] for credits, expires, since in stores), 0, 0
+    while day < HORIZON:
+        lapses += sum(credits for expires, since, credits in left if expires <= day and since <= day)
+        left = [one for one in left if one[0] > day or one[1] > day]
+        missing = pace
+        for one in left:
+            taken = min(missing, one[2]) if one[1] <= day else 0
+            missing, one[2] = missing - taken, one[2] - taken
+        if missing:
+            break
+        day += 1
+    seen = lasts(Decimal(pace), TODAY, [store(*facts) for facts in stores])
+    assert (seen.known, seen.lapses) == (day, lapses)
+
+
 @given(some.integers(1, 50), some.lists(some.integers(0, 500), max_size=6))
 def test_without_expiry_it_is_the_sum_by_the_pace(pace: int, credits: list[int]) -> None:
     expected = sum(credits) // pace

@@ -16,7 +16,7 @@ from procrastinate.builtin_tasks import remove_old_jobs
 from procrastinate.contrib.django import app
 from procrastinate.contrib.django.models import ProcrastinateJob
 
-from oxygen_site.jobs import defer
+from oxygen_site.jobs import defer, line
 from oxygen_site.postgres import CLONE
 from oxygen_site.transactions import Refused, intention
 
@@ -53,6 +53,17 @@ def test_a_job_can_be_put_off() -> None:
     due = ProcrastinateJob.objects.get().scheduled_at
     assert due is not None
     assert timedelta(minutes=59) < due - datetime.now(UTC) <= timedelta(hours=1)
+
+
+@pytest.mark.django_db
+def test_a_job_that_was_put_off_makes_way_for_one_that_is_wanted_sooner() -> None:
+    defer(A_TASK, key="acme", after=timedelta(hours=1), max_hours=1)
+    defer(A_TASK, key="acme", max_hours=2)
+    assert waiting() == [{"max_hours": 1}]
+    for _ in range(2):
+        defer(A_TASK, key="acme", sooner=True, max_hours=3)
+
+    assert list(ProcrastinateJob.objects.values_list("args", "scheduled_at")) == [({"max_hours": 3}, None)]
 
 
 def test_a_job_of_a_transaction_that_fails_never_was(fresh_database: str) -> None:
@@ -95,6 +106,16 @@ def until_all_done(seconds: float = 30) -> None:
     while left := list(ProcrastinateJob.objects.filter(task_name=A_TASK.name).values("status", "args")):
         assert time.monotonic() < deadline, left
         time.sleep(0.1)
+
+
+def test_a_job_behind_one_of_its_own_key_is_not_in_line(fresh_database: str) -> None:
+    defer(A_TASK, key="acme", max_hours=1)
+    die_at_work()
+    for n, key in enumerate(("acme", "globex", None), start=2):
+        defer(A_TASK, key=key, max_hours=n)
+    defer(A_TASK, key="initech", after=timedelta(hours=1), max_hours=5)
+
+    assert line(A_TASK) == [({"max_hours": 1}, True), ({"max_hours": 3}, False), ({"max_hours": 4}, False)]
 
 
 def test_a_dead_workers_job_is_done_by_another(fresh_database: str) -> None:

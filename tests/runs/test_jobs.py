@@ -2,6 +2,7 @@
 
 import os
 from datetime import timedelta
+from decimal import Decimal
 from threading import Timer
 from typing import Any
 from uuid import uuid4
@@ -13,7 +14,9 @@ from procrastinate.contrib.django.models import ProcrastinateJob
 
 from billing.models import Organization, User
 from runs import dispatch, jobs, lifecycle
+from runs.dispatch import Answer
 from runs.models import Run
+from runs.providers.outcomes import Outcome
 from tests.chaos.driver import BEFORE, Fault, planted
 from tests.runs.conftest import Providers, start
 
@@ -110,6 +113,21 @@ def test_a_slice_that_waits_for_a_lease_is_put_off_until_then(
     due = ProcrastinateJob.objects.get(status="todo").scheduled_at
     assert due is not None
     assert due - run.items.get().lease_until < timedelta(seconds=2)
+
+
+@pytest.mark.usefixtures("fresh_database")
+def test_resuming_a_run_that_waits_for_a_provider_has_it_driven_at_once(
+    acme: Organization, alice: User, providers: Providers
+) -> None:
+    run, owner = start(acme, alice, HUNTER, rows=2, cap=2), uuid4()
+    busy = Outcome("failed_before_billing", Decimal(0), "Refused.", wait=300)
+    dispatch.settle(run, owner, [Answer(call, busy, 1) for call in dispatch.claim(run, owner, 1)])
+    lifecycle.pause(run, by=alice)
+    lose_the_queue()
+    jobs.drive_run(str(run.id), 0, str(run.org_id))
+    put_off = ProcrastinateJob.objects.get(status="todo").scheduled_at
+    lifecycle.resume(run, by=alice)
+    assert (put_off is None, ProcrastinateJob.objects.get(status="todo").scheduled_at) == (False, None)
 
 
 def test_a_slice_that_loses_its_database_gets_in_line_again(

@@ -12,11 +12,11 @@ from django.db import transaction
 
 from billing.models import Account, Organization, User
 from oxygen_site.jobs import stopping
-from runs import dispatch, lifecycle, worker
+from runs import dispatch, lifecycle, standing, worker
 from runs.dispatch import Answer
-from runs.models import Run
+from runs.models import Provider, Run
 from runs.providers.http import Wire
-from runs.providers.outcomes import Outcome
+from runs.providers.outcomes import Health, Outcome
 from tests.runs.conftest import Providers, assert_books_hold, booked, start
 
 pytestmark = pytest.mark.usefixtures("fresh_database", "catalog")
@@ -142,6 +142,15 @@ def test_what_a_dead_worker_left_is_asked_again_under_the_same_key(
     assert set(providers.charges(run)["by_key"]) == {f"{run.id}:{n}:0:0" for n in (1, 2, 3)}
 
 
+def test_a_run_without_leave_to_call_anybody_looks_again_in_a_second_not_at_once(
+    acme: Organization, globex: Organization, alice: User, mallory: User, providers: Providers
+) -> None:
+    other, me = start(globex, mallory, HUNTER, rows=1, cap=1), uuid4()
+    busy = Outcome("failed_before_billing", Decimal(0), "Refused.", wait=60, health=Health.BUSY, pause=60)
+    dispatch.settle(other, me, [Answer(call, busy, 12) for call in dispatch.claim(other, me, 1)])
+    assert worker.drive_slice(start(acme, alice, HUNTER, rows=3, cap=3).id, 1) == standing.AGAIN
+
+
 def test_credits_come_back_while_it_runs(acme: Organization, alice: User, providers: Providers, settings: Any) -> None:
     settings.WORKER_CONCURRENCY = 4
     providers.script(latency=0.5)
@@ -227,3 +236,35 @@ def test_calls_that_take_too_long_are_handed_over_and_asked_again_under_the_same
     assert (run.status, charged["charges"], booked(run).captured) == ("succeeded", 4, 4)
     assert charged["calls"] == 8
     assert_books_hold(acme)
+
+
+def test_a_call_that_was_still_to_be_made_is_handed_over_as_not_sent_even_where_no_keys_are_taken(
+    acme: Organization, alice: User, providers: Providers, settings: Any
+) -> None:
+    settings.DRAIN_SECONDS, settings.WORKER_CONCURRENCY = 0, 4
+    Provider.objects.filter(id="hunter").update(takes_keys=False)
+    providers.script(latency=0.05)  # quick: some are claimed ahead
+    run = start(acme, alice, HUNTER, rows=100, cap=100)
+    freeze = threading.Timer(0.5, lambda: providers.script(hold=True))
+    freeze.start()
+    with told_to_stop(after=1):
+        worker.drive_slice(run.id, 60)
+    freeze.join()
+    still_to_be_made = set(run.attempts.filter(outcome=None, sent_at=None).values_list("item", flat=True))
+    assert still_to_be_made
+    assert run.attempts.exclude(sent_at=None).count() == providers.charges(run)["calls"]
+    taken = dispatch.claim(run, uuid4(), 9)
+    assert still_to_be_made <= {call.item for call in taken if not call.again}
+    assert not run.items.filter(number__in=still_to_be_made).exclude(unanswered_at=None).exists()
+
+
+def test_what_was_sent_once_before_or_is_anothers_by_now_is_not_taken_back(
+    acme: Organization, alice: User, settings: Any
+) -> None:
+    run, me, other = start(acme, alice, HUNTER, rows=2, cap=2), uuid4(), uuid4()
+    settings.LEASE_SECONDS = 0
+    lost = dispatch.claim(run, me, 2)
+    again = dispatch.claim(run, other, 1)
+    standing.hand_over(run, me, lost, lost)
+    standing.hand_over(run, other, again, again)
+    assert list(run.attempts.filter(sent_at=None).values_list("item", flat=True)) == [2]

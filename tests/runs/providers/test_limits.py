@@ -1,6 +1,7 @@
 """How often providers are called, and when they are left alone: over all workers, and found again by itself."""
 
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import uuid4
@@ -9,6 +10,7 @@ import pytest
 from django.db import connection
 
 from billing.models import Organization, User
+from oxygen_site import clock
 from oxygen_site.transactions import intention
 from runs import accounts, dispatch, jobs, lifecycle, standing, worker
 from runs.dispatch import Answer, Call
@@ -290,3 +292,64 @@ def test_a_run_over_an_outage_finishes_by_itself_with_every_row_found(
 def test_limits_say_whose_they_are(acme: Organization, alice: User) -> None:
     run = start(acme, alice, HUNTER, HUBSPOT, rows=2, cap=2)
     assert limits.accounts(run) == {"hunter": OXYGENS, "hubspot": acme.pk}
+
+
+# ------------------------------------------------------------------ calls that nobody waits for any more, meanwhile
+
+
+def left_behind(org: Organization, by: User, settings: Any) -> tuple[Run, list[Call]]:
+    """Let a worker die with a call sent, and others find the provider down."""
+    run, lease = start(org, by, HUNTER, rows=2, cap=2), settings.LEASE_SECONDS
+    settings.LEASE_SECONDS = 0
+    calls = dispatch.claim(run, uuid4(), 1)
+    settings.LEASE_SECONDS = lease
+    break_hunter(start(org, by, HUNTER, rows=3, cap=3))
+    assert dispatch.claim(run, ME, 2) == []
+    return run, calls
+
+
+def test_cancelling_gives_up_what_cannot_be_asked_again_now(acme: Organization, alice: User, settings: Any) -> None:
+    run, _ = left_behind(acme, alice, settings)
+    assert lifecycle.cancel(run, by=alice).status == "cancelled"
+    assert (run.attempts.get().outcome, booked(run).captured, booked(run).held) == ("unknown", 0, 0)
+    assert_books_hold(acme)
+
+
+def test_continuing_gives_up_what_cannot_be_asked_again_now(acme: Organization, alice: User, settings: Any) -> None:
+    run, _ = left_behind(acme, alice, settings)
+    lifecycle.pause(run, by=alice)
+    assert lifecycle.continue_remaining(run, cap="1", by=alice).rows == 1
+    assert (state(run), run.attempts.get().outcome) == (("cancelled", None), "unknown")
+    assert_books_hold(acme)
+
+
+def test_its_hold_stays_for_an_hour_however_often_it_is_put_off(acme: Organization, alice: User, settings: Any) -> None:
+    run, _ = left_behind(acme, alice, settings)
+    clock.advance(timedelta(hours=1))
+    jobs.give_up_overdue()
+    assert (run.attempts.get().outcome, booked(run).held) == ("unknown", 0)
+
+
+def test_it_is_asked_again_when_the_provider_is_back(acme: Organization, alice: User, settings: Any) -> None:
+    settings.BREAKER_SECONDS = 1
+    run, (sent,) = left_behind(acme, alice, settings)
+    rest(1.1)
+    (again,) = dispatch.claim(run, ME, 1)
+    assert (again.item, again.number, again.again) == (sent.item, sent.number, True)
+    settle(run, [again], FOUND)
+    assert (booked(run).captured, run.items.get(number=1).unanswered_at) == (1, None)
+    assert_books_hold(acme)
+
+
+def test_a_cancelled_run_does_not_wait_for_leave_to_send_what_never_left(
+    acme: Organization, alice: User, settings: Any
+) -> None:
+    run = start(acme, alice, HUNTER, rows=2, cap=2)
+    calls = dispatch.claim(run, ME, 1)
+    assert lifecycle.cancel(run, by=alice).status == "cancelling"
+    standing.hand_over(run, ME, calls, calls)
+    break_hunter(start(acme, alice, HUNTER, rows=3, cap=3))
+    assert dispatch.claim(run, uuid4(), 1) == []
+    assert standing.rest(run) is None
+    assert (state(run), run.attempts.get().outcome) == (("cancelled", None), "failed_before_billing")
+    assert_books_hold(acme)
