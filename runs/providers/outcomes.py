@@ -17,6 +17,7 @@ from runs.cascade import ZERO, Step, plain
 
 PLACES = Decimal("0.0001")
 LARGEST = Decimal(10) ** 14  # numeric(18, 4)
+FIRST_WAIT = 1  # seconds of our own, twice as many with each try, where a provider names none
 LONGEST_WAIT = 300
 DEEPEST = 100  # an answer nested deeper is not usable: whoever reads it later stops at some hundred levels
 BLANKED = "***"
@@ -196,7 +197,7 @@ def _refused(status: int, headers: Mapping[str, str], said: dict[str, Any], step
         return Outcome("failed_after_billing", cost, reason, None, reference, None, health, asked)
     reason = f"Refused: {what}. Nothing was charged."
     wait = (_pause(tries) if asked is None else asked) if status == 429 else None
-    pause = 1 if status == 429 and asked is None else asked
+    pause = FIRST_WAIT if status == 429 and asked is None else asked
     return Outcome("failed_before_billing", Decimal(0), reason, None, reference, wait, health, pause)
 
 
@@ -252,7 +253,7 @@ def _asked_to_wait(status: int, headers: Mapping[str, str]) -> int | None:
 
 
 def _pause(tries: int) -> int:
-    return min(2**tries, 30)
+    return min(FIRST_WAIT * 2**tries, 30)
 
 
 def _reference(said: dict[str, Any]) -> str:

@@ -15,6 +15,7 @@ from billing.models import Organization, User
 from oxygen_site import clock
 from runs import jobs, worker
 from runs.models import Provider, Run
+from runs.providers import outcomes
 from tests.effort import SOAK
 from tests.runs.conftest import Providers, assert_books_hold, booked, start
 
@@ -80,9 +81,16 @@ LOST = WITHOUT_KEYS.keys() if not SOAK else set()  # each waits for a lease of a
     ("keys", "behaviour"), [(keys, behaviour) for keys, table in TABLES.items() for behaviour in table]
 )
 def test_a_way_of_behaving_costs_the_same_at_every_place(
-    behaviour: str, keys: str, acme: Organization, alice: User, providers: Providers, settings: Any
+    behaviour: str,
+    keys: str,
+    acme: Organization,
+    alice: User,
+    providers: Providers,
+    settings: Any,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     settings.LEASE_SECONDS = 1
+    monkeypatch.setattr(outcomes, "FIRST_WAIT", 0)  # between the sixteen tries of who is throttled
     Provider.objects.update(takes_keys=keys == "with keys", looks_up="looked up" in keys)
     way = TABLES[keys][behaviour]
     for place, tool in [(1, CASCADE[1])] if behaviour in LOST else enumerate(CASCADE):
