@@ -15,7 +15,7 @@ from uuid import UUID
 import pytest
 from django.contrib.staticfiles import finders
 from django.urls import resolve
-from playwright.sync_api import Page, Response
+from playwright.sync_api import Page, Response, Route, expect
 from whitenoise.compress import Compressor  # type: ignore[import-untyped]
 
 from billing import invitations, keys, ledger, orgs
@@ -47,10 +47,14 @@ NO_PAGES = {  # what leads elsewhere, is a file, or is a piece of a page
 }
 # What the browser itself sees: what its policy forbids, and what moves that nobody has touched.
 WATCH = """
-window.seen = {violations: [], shift: 0};
+window.seen = {violations: [], shift: 0, moved: []};
 addEventListener("securitypolicyviolation", event => seen.violations.push(event.violatedDirective));
 new PerformanceObserver(list => {
-  for (const entry of list.getEntries()) if (!entry.hadRecentInput) seen.shift += entry.value;
+  const named = ({node}) => node?.id || node?.className || node?.nodeName;
+  for (const entry of list.getEntries()) if (!entry.hadRecentInput) {
+    seen.shift += entry.value;
+    seen.moved.push(...entry.sources.map(named));
+  }
 }).observe({type: "layout-shift", buffered: true});
 """
 AT_REST = """async () => {
@@ -102,7 +106,7 @@ class Visitor:
             "bytes of scripts": (sum(size for url, size in weights.items() if url.endswith(".js")), 22_000),
             "requests": (len(self.answers), 9),
             "requests of Plotly": (sum("plotly" in url for url in weights), 0),
-            "layout shift": (seen["shift"], 0.01),
+            f"layout shift of {seen['moved']}": (seen["shift"], 0.01),
             "elements": (seen["elements"], 2 * LARGEST if is_list else LARGEST),
             "violations of its policy": (len(seen["violations"]), 0),
             "words that open its policy": (policy.count("'unsafe-") + ("script-src 'self';" not in policy), 0),
@@ -212,6 +216,19 @@ def test_every_page_keeps_within_the_bars(
         visitor = Visitor(window(who))
         broken += [each for address in addresses for each in visitor.broken(address)]
     assert broken == []
+
+
+def test_a_font_that_comes_late_moves_nothing(window: Open, acme: Organization, alice: User, busy: Run) -> None:
+    """The line of why a run is paused is wider in other letters, and breaks."""
+    page = Visitor(window(alice)).page
+    held_back: list[Route] = []
+    page.route("**/*.woff2", lambda route: held_back.append(route))
+    page.goto(f"/orgs/{acme.slug}/billing/", wait_until="domcontentloaded")
+    expect(page.locator("#balance")).to_be_visible()
+    page.wait_for_timeout(500)
+    held_back[0].continue_()
+    page.wait_for_function("document.fonts.check('16px Geist')")
+    assert page.evaluate(AT_REST)["shift"] == 0
 
 
 def test_the_watch_sees_what_moves_and_what_is_forbidden(window: Open, complaints: list[str]) -> None:
