@@ -75,6 +75,9 @@ def stripe(base: str, keep: Path | None = None) -> Starlette:
     async def control_objects(request: Request) -> Response:
         return JSONResponse(control.objects(desk))
 
+    async def kept(request: Request) -> Response:
+        return JSONResponse(control.kept(desk))
+
     async def requests(request: Request) -> Response:
         return JSONResponse({"requests": desk.log})
 
@@ -98,6 +101,7 @@ def stripe(base: str, keep: Path | None = None) -> Starlette:
         routes=[
             Route("/_emu", control_state),
             Route("/_emu/objects", control_objects),
+            Route("/_emu/kept", kept),
             Route("/_emu/requests", requests),
             Route("/_emu/deliveries", deliveries),
             Route("/_emu/{verb}", order, methods=["POST"]),

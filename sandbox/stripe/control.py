@@ -5,8 +5,9 @@
 comes due · `settings` {fail_next_payments: [decline codes], tax_percent, after_retries} · `disputes` {charge, reason,
 amount, inquiry} opens one, {dispute, outcome: won | lost} closes it · `refunds` {charge, amount} as from the dashboard,
 {fail: refund} · `customers` {delete} · `webhook` {url, secret, enabled_events} · `post` {any of webhooks.Habits} ·
-`redeliver` {event, times} · `faults` {kind, times, path, method, seconds} (faults.py says which kinds) · `reset` {}.
-`GET /_emu/requests` is the log of requests, `GET /_emu/deliveries` what the post did, `GET /_emu/objects` all there is.
+`redeliver` {event, times} · `faults` {kind, times, path, method, seconds} (faults.py says which kinds) · `reset` {to}:
+to nothing, or to what `GET /_emu/kept` told once, its time too. `GET /_emu/requests` is the log of requests, `GET
+/_emu/deliveries` what the post did, `GET /_emu/objects` all there is.
 """
 
 import time
@@ -15,7 +16,7 @@ from dataclasses import asdict, fields
 from fractions import Fraction
 from typing import Any
 
-from sandbox.stripe import clocks, disputes, events
+from sandbox.stripe import clocks, disputes, events, keeping
 from sandbox.stripe.answers import rendered
 from sandbox.stripe.desk import Desk
 from sandbox.stripe.faults import Fault
@@ -106,6 +107,8 @@ def fault(desk: Desk, asked: Json) -> Json:
 
 def reset(desk: Desk, asked: Json) -> Json:
     desk.reset()
+    if "to" in asked:
+        keeping.take_up(desk, asked["to"])
     return state(desk)
 
 
@@ -121,6 +124,11 @@ def state(desk: Desk) -> Json:
         "post": asdict(desk.post.habits),
         "faults": [asdict(each) for each in desk.faults],
     }
+
+
+def kept(desk: Desk) -> Json:
+    """All that is needed to come back to how things stand."""
+    return keeping.noted(desk)
 
 
 def objects(desk: Desk) -> Json:

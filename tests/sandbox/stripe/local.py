@@ -71,6 +71,11 @@ class Sandbox:
         done: Json = answer.json()
         return done
 
+    def kept(self) -> Json:
+        """What `order("reset", to=…)` comes back to."""
+        everything: Json = self.http.get("/_emu/kept").json()
+        return everything
+
     def press(self, path: str, act: str, **fields: str) -> httpx2.Response:
         """Press a button of a hosted page, as a browser without scripts."""
         return self.http.post(urlsplit(path).path, data={"act": act, **fields})

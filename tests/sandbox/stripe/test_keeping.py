@@ -85,6 +85,16 @@ def test_stopped_and_started_everything_is_there(kept: Kept, buyer: Any, prices:
     assert kept.sandbox.stripe.subscriptions.retrieve(subscription.id).status == "past_due"
 
 
+def test_what_was_kept_is_come_back_to_and_what_came_after_is_gone(kept: Kept, buyer: Any, prices: Any) -> None:
+    ada, price = buyer(), prices("starter", 2000)
+    there, before = kept.sandbox.kept(), everything(kept.sandbox)
+    subscribe(kept.sandbox, ada, price)
+    kept.sandbox.order("clock", by=40 * DAY)
+    kept.sandbox.order("reset", to=there)
+    assert everything(kept.sandbox) == before
+    assert kept.sandbox.http.get("/_emu").json()["now"] < time.time() + there["offset"] + DAY
+
+
 def test_an_idempotency_key_still_gives_the_first_answer(kept: Kept) -> None:
     def make() -> stripe.Customer:
         return kept.sandbox.stripe.customers.create(params={"name": "Ada"}, options={"idempotency_key": "customer:ada"})
