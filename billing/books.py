@@ -7,7 +7,7 @@ Used by `manage.py reconcile`, the pages' tie-out line, the tests and the nightl
 from collections import defaultdict
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -117,6 +117,7 @@ INVARIANTS: dict[str, str] = {
 
 FOLDED = "I9 the fold gives every grant and draw"
 ALL = (*INVARIANTS, FOLDED)
+BEFORE_ALL = datetime(2000, 1, 1, tzinfo=UTC)  # before any ledger
 HOURLY = tuple(name for name in INVARIANTS if name[:2] in ("I1", "I2", "I3", "I6", "I7", "I8"))
 
 _TABLES = ("account", "credit_grant", "reservation", "draw", "entry", "usage_by_tool", "usage_by_run")
@@ -214,6 +215,7 @@ def tie_out_at(org: UUID, at: datetime) -> TieOut:
 
     Two queries. They read the account's moves since, the rollups' rows since, and the calls of the rest of that day.
     """
+    at = max(at, BEFORE_ALL)  # nothing was booked then either, and its day is one that Python knows
     with connection.cursor() as cursor:
         cursor.execute(_CUT, {"org": org, "at": at})
         zone, day, ends = cursor.fetchone()

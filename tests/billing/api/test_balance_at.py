@@ -40,8 +40,9 @@ def test_what_was_booked_at_the_instant_counts(acme: Organization, alice: User) 
     assert ask(f"/balance/at?instant={first['timestamp']}", secret).data["available"] == 100
 
 
-def test_before_the_beginning_there_was_nothing(acme: Organization, alice: User) -> None:
-    shown = ask("/balance/at?instant=2001-01-01T00:00:00Z", key(acme, alice)).data
+@pytest.mark.parametrize("text", ["2001-01-01T00:00:00Z", "0001-01-01T00:00:01+05:01", "0001-01-03T00:00:00-12:00"])
+def test_before_the_beginning_there_was_nothing(acme: Organization, alice: User, text: str) -> None:
+    shown = ask(f"/balance/at?instant={quote(text)}", key(acme, alice)).data
     assert {shown[figure] for figure in ("available", "reserved", "captured")} == {0}
     assert shown["tie_out"]["ties"]
 
