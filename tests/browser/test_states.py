@@ -44,7 +44,7 @@ def wider(page: Page) -> list[str]:
 
 
 def looks() -> Iterator[tuple[State, str, int]]:
-    """In `make test` each eighth state, light and wide or dark and narrow in turn; in the soak all of them four ways."""
+    """In `make test` each eighth state, light and wide or dark and narrow in turn; in the soak all, four ways."""
     if SOAK:
         return ((state, theme, width) for theme, width in LOOKS for state in STATES)
     return ((state, theme, width) for state, (theme, width) in zip(STATES[::8], cycle(LOOKS[:2]), strict=False))

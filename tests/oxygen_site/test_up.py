@@ -161,6 +161,7 @@ BOUGHT = "SELECT org_id, stripe_id FROM billing_subscription ORDER BY stripe_id"
 THREE_DAYS = 3 * 24 * 3600
 
 
+@pytest.mark.skipif(not SOAK, reason="it lives a demo and starts it twice")
 def test_the_demos_stripe_ends_with_it_is_kept_at_its_address_and_missed_where_its_file_is_lost(lived: Path) -> None:
     with up(lived, "--demo") as tree, stripe(lived) as before:
         before.delivered()
