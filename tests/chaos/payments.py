@@ -11,6 +11,7 @@ from decimal import Decimal
 from functools import partial
 from typing import Any
 
+from django.db import connection
 from procrastinate.contrib.django.models import ProcrastinateJob
 
 from billing import jobs, orgs, top_ups
@@ -140,18 +141,15 @@ def more(there: Seen, meant: Seen, what: str) -> int:
 
 
 def run_what_waits() -> None:
-    """Run the jobs about payments that were deferred, as a worker would."""
+    """Run the jobs about payments that were deferred, as a worker would: each once, and what they defer."""
     known: dict[str, Callable[..., object]] = {
-        "apply_waiting": inbox.apply_waiting,
-        "look_soon": inbox.look_soon,
-        "welcome": jobs.welcome,
+        task.name: task for task in (inbox.apply_waiting, inbox.look_soon, jobs.welcome)
     }
     for _ in range(3):
-        for job in ProcrastinateJob.objects.filter(status="todo").order_by("id"):
-            if run := known.get(job.task_name.rpartition(".")[2]):
-                run(**job.args)
-        if not ProcrastinateJob.objects.filter(status="todo", task_name__endswith="look_soon").exists():
-            break
+        waiting = ProcrastinateJob.objects.filter(status="todo", task_name__in=known).order_by("id")
+        for job in list(waiting):
+            known[job.task_name](**job.args)
+            connection.cursor().execute("DELETE FROM procrastinate_jobs WHERE id = %s", [job.pk])
 
 
 OPERATIONS: dict[str, Callable[[Place], Verb]] = {}
