@@ -10,6 +10,7 @@ import logging
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from contextvars import copy_context
 from datetime import timedelta
 from uuid import UUID, uuid4
@@ -29,7 +30,7 @@ log = logging.getLogger("oxygen.runs")
 
 BATCH = 200  # answers settled together at most
 QUICK = 250  # milliseconds
-GATHER = 0.1  # seconds that an answer waits for others to be settled with, while more are to come
+GATHER = 0.1  # seconds at most that an answer waits for others to be settled with, while more are to come
 GIVE_BACK = timedelta(seconds=2)  # between looks at what the run can no longer need
 
 
@@ -84,6 +85,13 @@ class _Thread:
         self._executor.shutdown()
 
 
+async def _at_most(seconds: float, event: asyncio.Event) -> None:
+    """Wait for something to happen, but not for longer."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()
+
+
 type Key = tuple[int, int]  # item and lease
 
 
@@ -98,6 +106,7 @@ class _Slice:
         self.limit: int = settings.WORKER_CONCURRENCY
         self.flight: dict[Key, Call] = {}
         self.asked: dict[Key, Call] = {}  # those of them that are not answered yet
+        self.all_answered = asyncio.Event()
         self.began = False  # whether there was anything to do
         self.quick = False  # whether the last answer came within QUICK, and the provider is well
         self.calls: asyncio.Queue[Call] = asyncio.Queue()
@@ -171,11 +180,7 @@ class _Slice:
 
     async def _change(self) -> None:
         """Wait until there is room or nothing in flight; not for long, for room is made by other slices as well."""
-        try:
-            async with asyncio.timeout(standing.AGAIN.total_seconds()):
-                await self.changed.wait()
-        except TimeoutError:
-            pass
+        await _at_most(standing.AGAIN.total_seconds(), self.changed)
 
     def _tell(self) -> None:
         if not self.flight or self._free():
@@ -185,6 +190,7 @@ class _Slice:
         for call in calls:
             self.began = True
             self.flight[call.key] = self.asked[call.key] = call
+            self.all_answered.clear()
             self.calls.put_nowait(call)
 
     async def _ask(self) -> None:
@@ -193,6 +199,8 @@ class _Slice:
             bind_contextvars(item=call.item, attempt=call.number)  # in this task's own context
             answer = await self.wire.ask(self.run.id, call, self.run.cascade[call.step])
             del self.asked[call.key]
+            if not self.asked:
+                self.all_answered.set()
             if answer is None:
                 self.quick = False
                 log.warning("run %s, item %s: no usable answer to attempt %s", self.run.id, call.item, call.number)
@@ -210,7 +218,7 @@ class _Slice:
         while True:
             batch = [await self.answers.get()]
             if self.asked and self.quick:
-                await asyncio.sleep(GATHER)
+                await _at_most(GATHER, self.all_answered)
             while len(batch) < BATCH and not self.answers.empty():
                 batch.append(self.answers.get_nowait())
             calls = await settler.do(dispatch.settle, self.run, self.owner, batch)

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import pytest
 
 from tests.billing.test_money import rows
-from tests.effort import effort
+from tests.effort import SOAK, effort
 
 ROOT = Path(__file__).resolve().parent.parent
 LEDGER, DISPATCH = "billing/migrations/sql/0002_ledger.sql", "runs/dispatch.py"
@@ -102,8 +102,9 @@ def run_the_test(copy: Path, test: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize("damage", DAMAGES[: effort(len(DAMAGES))], ids=lambda damage: damage.taken)
 def test_taking_a_law_away_fails_the_test_that_is_named_for_it(damage: Damage, tmp_path: Path) -> None:
     copy = copy_to(tmp_path)
-    whole = run_the_test(copy, damage.noticed)
-    assert whole.returncode == 0, whole.stdout + whole.stderr
+    if SOAK:  # else that it passes undamaged is seen beside this test
+        whole = run_the_test(copy, damage.noticed)
+        assert whole.returncode == 0, whole.stdout + whole.stderr
     file = copy / damage.file
     text = file.read_text("utf-8")
     assert damage.law in text

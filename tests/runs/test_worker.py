@@ -8,7 +8,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from django.db import transaction
+from django.db import connection, transaction
 
 from billing.models import Account, Organization, User
 from oxygen_site.jobs import stopping
@@ -100,6 +100,24 @@ def test_no_more_calls_are_made_at_a_time_than_set_also_where_a_cascade_goes_on(
     monkeypatch.setattr(Wire, "ask", counted)
     assert worker.drive_to_rest(run).status == "succeeded"
     assert (run.attempts.count(), most) == (48, 4)
+
+
+def test_the_last_answers_are_settled_at_once(
+    acme: Organization, alice: User, providers: Providers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long answers wait for others to be settled with: no others are to come."""
+    monkeypatch.setattr(worker, "GATHER", 3600)
+    run = start(acme, alice, HUNTER, rows=10, cap=10)
+
+    def drive() -> None:
+        worker.drive_to_rest(run)
+        connection.close()
+
+    driving = threading.Thread(target=drive, daemon=True)
+    driving.start()
+    driving.join(30)
+    assert not driving.is_alive()
+    assert (booked(run).captured, run.items.filter(status="succeeded").count()) == (10, 10)
 
 
 def test_failures_after_the_charge_are_paid_and_the_run_says_so(
