@@ -7,6 +7,7 @@ that none of them can fall asleep. When a rule itches, change the rule, its test
 import ast
 import re
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,7 +30,12 @@ class Source(NamedTuple):
 
     @property
     def tree(self) -> ast.Module:
-        return ast.parse(self.text)
+        return parsed(self.text)
+
+
+@cache  # each rule reads the house anew
+def parsed(text: str) -> ast.Module:
+    return ast.parse(text)
 
 
 type Rule = Callable[[Source], Iterator[str]]

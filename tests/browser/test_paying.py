@@ -21,7 +21,7 @@ from tests.effort import SOAK
 from tests.sandbox.stripe.local import Sandbox
 
 FAILS, ASKS, OTHER = "4000000000000341", "4000002760003184", "5555555555554444"
-# The first purchase in make test too; what comes after it, whose forms are alike, in the soak.
+# Without scripts in the soak alone: how such forms do there is seen in test_keyboard.py.
 both_in_the_soak = pytest.mark.parametrize(
     "scripts", [True, False] if SOAK else [True], ids=lambda has: "with scripts" if has else "without scripts"
 )
