@@ -25,6 +25,7 @@ FAILS, ASKS, OTHER = "4000000000000341", "4000002760003184", "5555555555554444"
 both_in_the_soak = pytest.mark.parametrize(
     "scripts", [True, False] if SOAK else [True], ids=lambda has: "with scripts" if has else "without scripts"
 )
+in_the_soak = pytest.mark.skipif(not SOAK, reason="half a minute of a browser; its rules are tested without one too")
 
 
 @pytest.fixture
@@ -215,6 +216,7 @@ def test_what_a_bank_asks_about_is_bought_once_that_is_finished_and_not_where_it
     buyer.on("Scale")
 
 
+@in_the_soak
 def test_the_return_may_be_quicker_than_the_webhook(buyer: Buyer) -> None:
     before = buyer.available()
     buyer.page.goto(PLAN)
@@ -229,6 +231,7 @@ def test_the_return_may_be_quicker_than_the_webhook(buyer: Buyer) -> None:
     assert buyer.charges() == buyer.billed() == [24900]
 
 
+@in_the_soak
 def test_a_quote_that_is_too_old_is_answered_with_a_new_one_in_its_place(customer: Buyer) -> None:
     before, old = customer.available(), customer.see_upgrade()
     live_until(customer.local, clock() + timedelta(minutes=16))
@@ -257,6 +260,7 @@ def test_the_owner_cancels_and_keeps_it_after_all(customer: Buyer) -> None:
     assert (customer.available(), customer.charges()) == (before, [24900])
 
 
+@in_the_soak
 def test_invoices_have_their_document_and_lead_to_the_portal_and_back(customer: Buyer) -> None:
     page = customer.page
     assert customer.billed() == [24900]
