@@ -226,8 +226,10 @@ def test_a_font_that_comes_late_moves_nothing(window: Open, acme: Organization, 
     page.goto(f"/orgs/{acme.slug}/billing/", wait_until="domcontentloaded")
     expect(page.locator("#balance")).to_be_visible()
     page.wait_for_timeout(500)
-    held_back[0].continue_()
-    page.wait_for_function("document.fonts.check('16px Geist')")
+    page.unroute("**/*.woff2")
+    for route in held_back:
+        route.continue_()
+    assert page.evaluate("document.fonts.load('16px Geist').then(letters => letters.length)") > 0
     assert page.evaluate(AT_REST)["shift"] == 0
 
 
