@@ -1,5 +1,6 @@
 """Fixtures of the whole suite: databases first, then the people and places."""
 
+import gc
 import json
 import logging.config
 import os
@@ -20,6 +21,9 @@ from oxygen_site import logs
 from oxygen_site.clock import clock
 from oxygen_site.transactions import intention
 from tests import cluster
+
+# A test makes much and leaves little: the default looks for cycles so often that it takes a twentieth of the suite.
+gc.set_threshold(100_000, 50, 100)
 
 _numbers = count()
 # Whole files are dealt out in this order, so that no worker is left with the longest at the end. By what they take in
