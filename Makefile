@@ -37,7 +37,7 @@ lighthouse: .venv/.dev chromium
 lint: .venv/.dev
 	$(PYTHON_IN) -m ruff check
 	$(PYTHON_IN) -m ruff format --check
-	OXYGEN_ENV=test $(PYTHON_IN) -m mypy
+	OXYGEN_ENV=test $(PYTHON_IN) -m mypy --num-workers 2
 	@# No database is up yet, of which Django would warn; what is compared is models and files.
 	OXYGEN_ENV=test $(PYTHON_IN) -W ignore::RuntimeWarning manage.py makemigrations --check --dry-run
 

@@ -44,10 +44,10 @@ def wider(page: Page) -> list[str]:
 
 
 def looks() -> Iterator[tuple[State, str, int]]:
-    """In `make test` each eighth state, light and wide or dark and narrow in turn; in the soak all, four ways."""
+    """In `make test` each tenth state, light and wide or dark and narrow in turn; in the soak all, four ways."""
     if SOAK:
         return ((state, theme, width) for theme, width in LOOKS for state in STATES)
-    return ((state, theme, width) for state, (theme, width) in zip(STATES[::8], cycle(LOOKS[:2]), strict=False))
+    return ((state, theme, width) for state, (theme, width) in zip(STATES[::10], cycle(LOOKS[:2]), strict=False))
 
 
 def test_no_page_in_no_state_has_anything_for_axe_to_find(window: Open, world: World, complaints: list[str]) -> None:

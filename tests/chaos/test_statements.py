@@ -49,7 +49,8 @@ class Ground:
     ) -> None:
         self.prepare, self.seed, self.alice, self.nemesis = prepare, seed, alice, nemesis
         self.numbers = count()
-        self.points = self.do(None)[2].points
+        self.told, self.there, seen = self.do(None)
+        self.points = seen.points
 
     def do(self, fault: Fault | None) -> tuple[object, dict[str, list[Any]], Seen]:
         """Prepare a place, do it there with a fault or without; answer what was told, what is there, and the points."""
@@ -75,7 +76,6 @@ def test_a_connection_lost_at_any_statement_changes_nothing(
     struck = 0
     for n in range(SEEDS if SOAK else 1):
         ground = Ground(OPERATIONS[name], f"{SEED}:{n}", alice, nemesis)
-        told, there, _ = ground.do(None)
         commits = [at for at, point in enumerate(ground.points) if point.statement == COMMIT]
         assert commits, "no transaction at all"
         faults = [Fault(*fault) for fault in product(range(len(ground.points)), (BEFORE, AFTER))]
@@ -88,8 +88,8 @@ def test_a_connection_lost_at_any_statement_changes_nothing(
         for fault in [acknowledgement, *faults]:
             answer, found, seen = ground.do(fault)
             message = f"{name}: {fault.how} {seen.struck}, point {fault.at}, seed {ground.seed}, SEED={SEED}"
-            assert answer == told, message
-            for what, rows in there.items():
+            assert answer == ground.told, message
+            for what, rows in ground.there.items():
                 assert found[what] == rows, f"{what} of {message}"
             struck += 1
     tally("statement faults", struck)
@@ -101,12 +101,11 @@ def test_what_the_server_could_not_do_at_any_statement_is_done_again(
 ) -> None:
     dice = random.Random(f"{SEED}:{name}")
     ground = Ground(OPERATIONS[name], f"{SEED}:errors", alice, nemesis)
-    told, there, _ = ground.do(None)
     inside = [at for at, point in enumerate(ground.points) if point.inside]
     for _ in range(effort(ERRORS)):
         fault = Fault(dice.choice(inside), dice.choice(RACES))
         answer, found, seen = ground.do(fault)
         message = f"{name}: {fault.how} at {seen.struck}, point {fault.at}, SEED={SEED}"
-        assert answer == told, message
-        assert found == there, message
+        assert answer == ground.told, message
+        assert found == ground.there, message
     tally("errors injected", effort(ERRORS))

@@ -23,9 +23,23 @@ def manage(environment: dict[str, str], *arguments: str) -> subprocess.Completed
     )
 
 
-def read(environment: dict[str, str], *names: str) -> list[str]:
-    code = f"from django.conf import settings; print(*(getattr(settings, n) for n in {names!r}), sep='\\n')"
-    return manage(environment, "shell", "--no-imports", "-c", code).stdout.splitlines()
+DIFFER = ("SESSION_COOKIE_NAME", "SESSION_COOKIE_SECURE", "CSRF_COOKIE_NAME", "CSRF_COOKIE_SECURE", "MOVABLE_CLOCK")
+
+
+@pytest.fixture(scope="module")
+def production() -> dict[str, str]:
+    return read(PRODUCTION)
+
+
+@pytest.fixture(scope="module")
+def demo() -> dict[str, str]:
+    return read({"OXYGEN_ENV": "demo"})
+
+
+def read(environment: dict[str, str]) -> dict[str, str]:
+    """Read what a process that starts there is set to, of what differs between the two."""
+    code = f"from django.conf import settings; print(*(getattr(settings, n) for n in {DIFFER!r}), sep='\\n')"
+    return dict(zip(DIFFER, manage(environment, "shell", "--no-imports", "-c", code).stdout.splitlines(), strict=True))
 
 
 def test_a_production_like_environment_passes_djangos_own_check() -> None:
@@ -58,16 +72,16 @@ def test_an_environment_nobody_knows_is_refused() -> None:
     assert "OXYGEN_ENV" in refused.stderr
 
 
-def test_cookies_are_bound_to_the_host_but_where_the_demo_speaks_http() -> None:
-    names = ("SESSION_COOKIE_NAME", "SESSION_COOKIE_SECURE", "CSRF_COOKIE_NAME", "CSRF_COOKIE_SECURE")
+def test_cookies_are_bound_to_the_host_but_where_the_demo_speaks_http(
+    production: dict[str, str], demo: dict[str, str]
+) -> None:
+    assert [production[name] for name in DIFFER[:4]] == ["__Host-session", "True", "__Host-csrf", "True"]
+    assert [demo[name] for name in DIFFER[:4]] == ["sessionid", "False", "csrftoken", "False"]
 
-    assert read(PRODUCTION, *names) == ["__Host-session", "True", "__Host-csrf", "True"]
-    assert read({"OXYGEN_ENV": "demo"}, *names) == ["sessionid", "False", "csrftoken", "False"]
 
-
-def test_business_time_stands_still_in_production() -> None:
-    assert read(PRODUCTION, "MOVABLE_CLOCK") == ["False"]
-    assert read({"OXYGEN_ENV": "demo"}, "MOVABLE_CLOCK") == ["True"]
+def test_business_time_stands_still_in_production(production: dict[str, str], demo: dict[str, str]) -> None:
+    assert production["MOVABLE_CLOCK"] == "False"
+    assert demo["MOVABLE_CLOCK"] == "True"
 
 
 def test_the_demos_data_is_not_for_production() -> None:
